@@ -1,0 +1,133 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Settings of every Swift target.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+/// Settings of the targets that touch C or guest memory: each unsafe expression says `unsafe`.
+let nearC: [SwiftSetting] =
+    strict + [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
+
+let package = Package(
+    name: "hyperlight-supervisor",
+    products: [
+        .executable(name: "hyperlight-supervisor", targets: ["hyperlight-supervisor"]),
+        .executable(name: "hyperlight-worker", targets: ["hyperlight-worker"]),
+        .executable(name: "hyperlight-worker-emulator", targets: ["hyperlight-worker-emulator"]),
+        .executable(name: "hyperlight-gdbstub", targets: ["hyperlight-gdbstub"]),
+        .executable(name: "hyperlight-ctl", targets: ["hyperlight-ctl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    ],
+    targets: [
+        // Layer 0: vocabulary
+        .target(name: "GuestModel", swiftSettings: strict),
+
+        // Layer 1: pure
+        .target(name: "WireProtocol", dependencies: ["GuestModel"], swiftSettings: strict),
+        .target(name: "GDBRemote", dependencies: ["GuestModel"], swiftSettings: strict),
+        .target(
+            name: "SessionCore", dependencies: ["GuestModel", "GDBRemote", "WireProtocol"],
+            swiftSettings: strict),
+        .target(name: "GuestABI", dependencies: ["GuestModel"], swiftSettings: strict),
+        .target(name: "ControlAPI", dependencies: ["GuestModel"], swiftSettings: strict),
+
+        // Layer 2: configuration
+        .target(
+            name: "SandboxConfig",
+            dependencies: ["GuestModel", .product(name: "Yams", package: "Yams")],
+            swiftSettings: strict),
+
+        // Layer 3: system
+        .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+        .systemLibrary(
+            name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
+        .systemLibrary(name: "CCap", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
+        .target(
+            name: "CUnicorn",
+            cSettings: [
+                .unsafeFlags(["-I\(Context.packageDirectory)/.deps/unicorn/include"])
+            ],
+            linkerSettings: [
+                .unsafeFlags(["-L\(Context.packageDirectory)/.deps/unicorn/lib"]),
+                .linkedLibrary("unicorn"), .linkedLibrary("capstone"), .linkedLibrary("m"),
+            ]),
+        .target(name: "LinuxSystem", dependencies: ["GuestModel", "CLinux"], swiftSettings: nearC),
+        .target(
+            name: "Jail", dependencies: ["GuestModel", "LinuxSystem", "CLinux", "CSeccomp", "CCap"],
+            swiftSettings: nearC),
+
+        // Layer 4: drivers
+        .target(name: "Hypervisor", dependencies: ["GuestModel"], swiftSettings: nearC),
+        .target(
+            name: "HypervisorKVM",
+            dependencies: ["GuestModel", "Hypervisor", "LinuxSystem", "CLinux"],
+            swiftSettings: nearC),
+        .target(
+            name: "HypervisorEmulator", dependencies: ["GuestModel", "Hypervisor", "CUnicorn"],
+            swiftSettings: nearC),
+
+        // Layer 5: roles
+        .target(
+            name: "Worker",
+            dependencies: [
+                "GuestModel", "WireProtocol", "GuestABI", "Hypervisor", "LinuxSystem", "Jail",
+            ],
+            swiftSettings: nearC),
+        .target(
+            name: "Stub",
+            dependencies: [
+                "GuestModel", "GDBRemote", "WireProtocol", "SessionCore", "LinuxSystem", "Jail",
+            ],
+            swiftSettings: nearC),
+        .target(
+            name: "Supervisor",
+            dependencies: [
+                "GuestModel", "WireProtocol", "ControlAPI", "SandboxConfig", "LinuxSystem", "Jail",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "ControlClient",
+            dependencies: [
+                "GuestModel", "ControlAPI", "SandboxConfig", "LinuxSystem",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+
+        // Layer 6: programs
+        .executableTarget(
+            name: "hyperlight-supervisor",
+            dependencies: [
+                "Supervisor", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "hyperlight-worker", dependencies: ["Worker", "Hypervisor", "HypervisorKVM"],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "hyperlight-worker-emulator",
+            dependencies: ["Worker", "Hypervisor", "HypervisorEmulator"], swiftSettings: strict),
+        .executableTarget(name: "hyperlight-gdbstub", dependencies: ["Stub"], swiftSettings: strict),
+        .executableTarget(
+            name: "hyperlight-ctl", dependencies: ["ControlClient"], swiftSettings: strict),
+    ]
+)

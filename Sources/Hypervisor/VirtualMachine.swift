@@ -1,0 +1,173 @@
+// Hypervisor: the contract between the worker and a driver.
+//
+// A driver makes one virtual machine with one vCPU and runs it. It knows nothing of debuggers, guest
+// ABIs or sockets. `HypervisorKVM`, `HypervisorMSHV` and `HypervisorEmulator` implement the two
+// protocols below; one conformance suite holds them to the same behaviour.
+//
+// Everything here is used from one thread. Only the kick may come from elsewhere: from a signal
+// handler on that same thread.
+
+package import GuestModel
+
+/// One virtual machine: guest physical memory and a single vCPU.
+package protocol VirtualMachine: AnyObject {
+    /// What this driver was seen to be able to do on this machine.
+    var capabilities: DriverCapabilities { get }
+
+    /// Gives the guest the memory of `region`.
+    ///
+    /// The caller keeps the host memory mapped for as long as the machine exists.
+    /// - Throws: `HypervisorError` when the region overlaps another or the system refuses it.
+    func map(_ region: MemoryRegion) throws(HypervisorError)
+
+    /// The one vCPU.
+    var vcpu: any VirtualCPU { get }
+}
+
+/// The one vCPU of a machine.
+package protocol VirtualCPU: AnyObject {
+    /// Registers as the guest would see them at this point.
+    ///
+    /// After a port write exit RIP is behind the OUT, whatever the hypervisor's own convention: the
+    /// driver finishes the instruction first when it has to. RFLAGS never shows a TF or RF that the
+    /// driver put there.
+    func readState() throws(HypervisorError) -> VCPUState
+
+    /// Replaces the general registers, RIP and RFLAGS; takes effect before the next instruction.
+    func write(_ registers: RegisterFile) throws(HypervisorError)
+
+    /// Replaces segments, tables and control registers.
+    func write(_ system: SystemRegisters) throws(HypervisorError)
+
+    /// x87 and SSE state, or nil when the driver cannot deliver it.
+    func readExtendedState() throws(HypervisorError) -> ExtendedState?
+
+    /// Replaces x87 and SSE state.
+    func write(_ extended: ExtendedState) throws(HypervisorError)
+
+    /// The breakpoints in force from the next run on; replaces what was set before.
+    func setBreakpoints(_ breakpoints: Breakpoints) throws(HypervisorError)
+
+    /// Whether the worker has to patch `int3` into guest memory for a software breakpoint.
+    ///
+    /// When false the driver stops at `Breakpoints.software` by itself and guest memory stays as it is.
+    var patchesSoftwareBreakpoints: Bool { get }
+
+    /// Tells the driver that these ranges hold code it has not seen (after loading or patching).
+    ///
+    /// Ranges are where instructions may start; bytes are read through `memory` by the driver.
+    func codeChanged(_ ranges: [GuestVirtualRange])
+
+    /// Tells the driver that the host wrote page tables or mapped memory: forget cached translations.
+    func translationsChanged()
+
+    /// Enters the guest until something happens.
+    ///
+    /// - Parameter mode: `.step` executes exactly one instruction. A step over OUT ends with the
+    ///   `.portWrite` exit (nothing more has run), a step over HLT with `.halted` or `.debug(.step)`:
+    ///   the caller looks at the instruction before.
+    func run(_ mode: RunMode) throws(HypervisorError) -> VMExit
+
+    /// How a signal handler makes `run` return `.interrupted`.
+    var kick: Kick { get }
+
+    /// Forgets a kick that is no longer wanted.
+    ///
+    /// A kick that arrives before `run` is kept and ends that run at once. Call this first, look at
+    /// the reasons for kicks second, and run third: then none is lost and none is stale.
+    func clearKick()
+}
+
+package enum RunMode: Hashable, Sendable {
+    case `continue`
+    case step
+}
+
+/// Breakpoints of one vCPU.
+package struct Breakpoints: Hashable, Sendable {
+    /// Instruction addresses for the debug registers, at most `hardwareBreakpointsMax`.
+    package var hardware: [GuestVirtualAddress]
+    /// Instruction addresses of software breakpoints.
+    package var software: [GuestVirtualAddress]
+
+    package init(hardware: [GuestVirtualAddress] = [], software: [GuestVirtualAddress] = []) {
+        self.hardware = hardware
+        self.software = software
+    }
+}
+
+/// Why the guest left the CPU.
+package enum VMExit: Hashable, Sendable {
+    /// OUT: `size` is 1, 2 or 4, `value` holds that many bytes. The OUT is done.
+    case portWrite(port: UInt16, size: UInt8, value: UInt32)
+    /// IN, or a string form of IN or OUT.
+    case portUnsupported(port: UInt16)
+    /// HLT; RIP is behind it.
+    case halted
+    /// Access to memory that is not there, or a write to a read-only region.
+    case memory(GuestPhysicalAddress, MemoryAccess)
+    /// Instruction fetch from memory that is not there.
+    case fetchUnmapped(GuestVirtualAddress)
+    case debug(DebugExit)
+    /// Triple fault.
+    case shutdown
+    /// A kick, or nothing at all: run again unless there is something else to do.
+    case interrupted
+    /// The driver cannot execute the instruction at RIP; its first bytes.
+    case unsupportedInstruction(bytes: [UInt8])
+    /// Anything else, in words.
+    case failed(String)
+}
+
+/// Why a debug exit came.
+package enum DebugExit: Hashable, Sendable {
+    case step
+    /// RIP is the address of a hardware breakpoint, which has not executed.
+    case hardwareBreakpoint(GuestVirtualAddress)
+    /// RIP is the address of an `int3`, ours or the guest's.
+    case softwareBreakpoint(GuestVirtualAddress)
+    /// A #DB that none of ours explains.
+    case guest
+}
+
+/// How to make a vCPU return to its caller from a signal handler.
+///
+/// - Important: both forms stay valid for the life of the machine.
+@safe package enum Kick: @unchecked Sendable {
+    /// Store 1 to this byte (`immediate_exit` of KVM); the signal itself does the rest.
+    case flag(UnsafeMutablePointer<UInt8>)
+    /// Call this async-signal-safe function with the argument.
+    case function(@convention(c) (UnsafeMutableRawPointer?) -> Void, UnsafeMutableRawPointer?)
+}
+
+/// Host memory that becomes guest physical memory.
+@safe package struct MemoryRegion: @unchecked Sendable {
+    package let start: GuestPhysicalAddress
+    package let byteCount: Int
+    package let isGuestWritable: Bool
+    package let host: UnsafeMutableRawPointer
+
+    /// - Parameters:
+    ///   - start: page-aligned guest physical address.
+    ///   - byteCount: whole pages.
+    ///   - host: page-aligned memory that outlives the machine.
+    package init(
+        start: GuestPhysicalAddress, byteCount: Int, isGuestWritable: Bool,
+        host: UnsafeMutableRawPointer
+    ) {
+        self.start = start
+        self.byteCount = byteCount
+        self.isGuestWritable = isGuestWritable
+        unsafe self.host = host
+    }
+}
+
+/// What a driver could not do.
+package enum HypervisorError: Error, Hashable, Sendable {
+    /// A call failed; the text names it, the number is errno (0 when there is none).
+    case call(String, errno: Int32)
+    /// The machine lacks something the driver must have.
+    case missing(String)
+    case regionOverlaps(GuestPhysicalAddress)
+    case tooManyBreakpoints(limit: Int)
+}
