@@ -13,6 +13,8 @@
 #include <linux/capability.h>
 #include <unistd.h>
 
+const char *clinux_build_id(void) { return CLINUX_BUILD_ID; }
+
 static int result_of(long value) { return value < 0 ? -errno : (int)value; }
 
 int clinux_ioctl(int descriptor, unsigned long request, void *argument) {

@@ -10,6 +10,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+// --- this build -------------------------------------------------------------------------------
+/// The commit all programs of one build were made from, or "unknown".
+const char *clinux_build_id(void);
+
 // --- ioctl ---------------------------------------------------------------------------------------
 int clinux_ioctl(int descriptor, unsigned long request, void *argument);
 int clinux_ioctl_value(int descriptor, unsigned long request, unsigned long value);
