@@ -145,7 +145,7 @@ extension FrameWriter {
         append(settings.waitTimeoutMilliseconds)
         append(settings.resumesOnDisconnect)
         append(settings.endsOnKill)
-        append(settings.capabilities.rawValue)
+        append(settings.endsWhenReady)
         append(settings.seed)
     }
 }
@@ -167,7 +167,7 @@ extension FrameReader {
             waitTimeoutMilliseconds: try readUInt64(),
             resumesOnDisconnect: try readBool("resumesOnDisconnect"),
             endsOnKill: try readBool("endsOnKill"),
-            capabilities: DriverCapabilities(rawValue: try readUInt32()),
+            endsWhenReady: try readBool("endsWhenReady"),
             seed: try readUInt64())
     }
 }

@@ -49,14 +49,15 @@ package struct WorkerSettings: Hashable, Sendable {
     package var resumesOnDisconnect: Bool
     /// The client's kill ends the guest.
     package var endsOnKill: Bool
-    package var capabilities: DriverCapabilities
+    /// `mode: once`: the sandbox is finished when its guest is initialised.
+    package var endsWhenReady: Bool
     /// Random bits for the guest.
     package var seed: UInt64
 
     package init(
         abi: GuestABIName, heap: UInt64, scratch: UInt64, input: UInt64, output: UInt64,
         acceptsUnversionedGuest: Bool, holdsForClient: Bool, waitTimeoutMilliseconds: UInt64,
-        resumesOnDisconnect: Bool, endsOnKill: Bool, capabilities: DriverCapabilities, seed: UInt64
+        resumesOnDisconnect: Bool, endsOnKill: Bool, endsWhenReady: Bool, seed: UInt64
     ) {
         self.abi = abi
         self.heap = heap
@@ -68,7 +69,7 @@ package struct WorkerSettings: Hashable, Sendable {
         self.waitTimeoutMilliseconds = waitTimeoutMilliseconds
         self.resumesOnDisconnect = resumesOnDisconnect
         self.endsOnKill = endsOnKill
-        self.capabilities = capabilities
+        self.endsWhenReady = endsWhenReady
         self.seed = seed
     }
 }
