@@ -23,7 +23,7 @@ dispatch:
     hlt
     .size   dispatch, . - dispatch
 
-    .data
+    .section .data, "awR", @progbits // retained although nothing refers to it
     .balign 8
     .globl  entry_address
 entry_address:
