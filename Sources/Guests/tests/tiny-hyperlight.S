@@ -23,7 +23,7 @@ dispatch:
     hlt
     .size   dispatch, . - dispatch
 
-    .section .data, "awR", @progbits // retained although nothing refers to it
+    .section .data.entry_address, "awR", @progbits // retained although nothing refers to it
     .balign 8
     .globl  entry_address
 entry_address:
