@@ -42,7 +42,8 @@ struct BreakpointTable {
         case .software:
             guard software[address] == nil else { return }
             guard software.count < Self.softwareMax else { throw .tooManyBreakpoints }
-            guard let place = guest.physicalAddress(of: address), let original = guest.byte(at: place)
+            guard let place = guest.physicalAddress(of: address),
+                let original = guest.byte(at: place)
             else { throw .notMapped }
             guard guest.vcpu.patchesSoftwareBreakpoints else {
                 software[address] = .some(nil)

@@ -1,3 +1,4 @@
+import GuestABI
 import GuestModel
 import Hypervisor
 import LinuxSystem
@@ -213,7 +214,8 @@ extension VCPULoop {
         let code = GuestVirtualAddress(general.rip & ~63)
         append(window: code, byteCount: Self.codeWindowBytes, to: &windows)
         append(
-            window: GuestVirtualAddress(general.rsp), byteCount: Self.stackWindowBytes, to: &windows)
+            window: GuestVirtualAddress(general.rsp), byteCount: Self.stackWindowBytes, to: &windows
+        )
         return StopEvent(reason: reason, state: guest.state, windows: windows)
     }
 

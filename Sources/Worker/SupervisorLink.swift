@@ -3,63 +3,51 @@ import LinuxSystem
 import WireProtocol
 
 /// The worker's end of the socket to the supervisor.
-struct SupervisorLink: ~Copyable {
-    private let socket: OwnedDescriptor
-    private var received = [UInt8](repeating: 0, count: WireLimits.frameBytesMax + 1)
+final class SupervisorLink {
+    private let socket: MessageSocket
     /// Records that found the socket full since the last one that went through.
     private var lost = 0
 
-    init(_ socket: consuming OwnedDescriptor) {
-        self.socket = socket
+    init(_ descriptor: consuming OwnedDescriptor) {
+        socket = MessageSocket(descriptor, byteCountMax: WireLimits.frameBytesMax)
     }
 
     var descriptor: Int32 { socket.rawValue }
 
-    func claimSignals() throws(SystemCallError) {
-        try KickSignal.claim(socket)
-        try KickSignal.setEnabled(true, on: socket)
+    func claimKick() throws(SystemCallError) {
+        try socket.claimKick()
+        try socket.setKickEnabled(true)
     }
 
     /// Sends a notice; one that does not fit is dropped and counted, never waited for.
     ///
     /// - Returns: whether it went.
     @discardableResult
-    mutating func send(_ notice: WorkerNotice) -> Bool {
-        if lost > 0 {
-            let count = lost
-            guard sendFrame(.log(.warning, "\(count) records were lost: the supervisor was busy"))
-            else {
-                lost += 1
-                return false
-            }
-            lost = 0
-        }
-        guard sendFrame(notice) else {
+    func send(_ notice: WorkerNotice) -> Bool {
+        if lost > 0, socket.send(lostRecords.encoded()) { lost = 0 }
+        guard lost == 0, socket.send(notice.encoded()) else {
             lost += 1
             return false
         }
         return true
     }
 
-    private func sendFrame(_ notice: WorkerNotice) -> Bool {
-        switch LinuxSystem.send(socket, notice.encoded()) {
-        case .bytes: true
-        case .full, .ended: false
-        }
+    private var lostRecords: WorkerNotice {
+        .log(.warning, "\(lost) records were lost: the supervisor was busy")
     }
 
-    mutating func report(_ state: SandboxState, _ text: String) {
+    func report(_ state: SandboxState, _ text: String) {
         send(.state(state, text))
     }
 
     /// The next order that is there.
-    mutating func nextOrder() -> Incoming<WorkerOrder> {
-        switch receive(socket, into: &received) {
+    func nextOrder() -> Incoming<WorkerOrder> {
+        switch socket.receive() {
         case .nothing: return .nothing
         case .ended: return .ended("the supervisor is gone")
         case .bytes(let count):
             do throws(WireError) {
-                return .message(try WorkerOrder(frame: received, count: count))
+                return .message(try WorkerOrder(frame: socket.message, count: count))
             } catch {
                 return .ended("bad order: \(error)")
             }
@@ -67,7 +55,7 @@ struct SupervisorLink: ~Copyable {
     }
 
     /// Waits for the first order as long as the supervisor lives; nil when it is gone.
-    mutating func waitForOrder() -> WorkerOrder? {
+    func waitForOrder() -> WorkerOrder? {
         var set = PollSet([socket.rawValue])
         while true {
             switch nextOrder() {

@@ -1,3 +1,4 @@
+import GuestABI
 import GuestModel
 import Hypervisor
 import LinuxSystem
@@ -12,16 +13,16 @@ final class VCPULoop {
     var activity: Activity
     var breakpoints = BreakpointTable()
     var isClientAttached = false
-    private var supervisor: SupervisorLink
-    private var debug: DebugLink
+    private let supervisor: SupervisorLink
+    private let debug: DebugLink
     private var ports: GuestPorts
     private var reporter = StateReporter()
     private var waiting = PollSet([-1, -1, -1])
     private var exitRequested = false
 
     init(
-        guest: Guest, settings: WorkerSettings, supervisor: consuming SupervisorLink,
-        debug: consuming DebugLink
+        guest: Guest, settings: WorkerSettings, supervisor: SupervisorLink,
+        debug: DebugLink
     ) {
         self.guest = guest
         self.settings = settings
@@ -282,7 +283,9 @@ final class VCPULoop {
     }
 
     private func releaseIfWaitedLongEnough() {
-        guard case .held(let deadline?) = activity, monotonicNanoseconds() >= deadline else { return }
+        guard case .held(let deadline?) = activity, monotonicNanoseconds() >= deadline else {
+            return
+        }
         supervisor.send(.log(.info, "no debugger came in time; the guest runs on"))
         activity = .running(.free)
     }

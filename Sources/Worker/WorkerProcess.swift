@@ -12,7 +12,7 @@ package import GuestModel
 import Glibc
 package import Hypervisor
 package import Jail
-package import LinuxSystem
+import LinuxSystem
 import WireProtocol
 
 /// Why a worker process ended; the raw values are exit codes.
@@ -41,7 +41,8 @@ package struct WorkerDriver: Sendable {
 
     package init(
         name: DriverName, role: ConfinedRole,
-        makeMachine: @escaping @Sendable (DriverCapabilities) throws(HypervisorError)
+        makeMachine:
+            @escaping @Sendable (DriverCapabilities) throws(HypervisorError)
             -> any VirtualMachine,
         probe: @escaping @Sendable () throws(HypervisorError) -> DriverCapabilities
     ) {
@@ -98,7 +99,7 @@ package enum WorkerProcess {
     private static func serve(
         _ driver: WorkerDriver, _ capabilities: DriverCapabilities
     ) -> WorkerExit {
-        var supervisor = SupervisorLink(OwnedDescriptor(ChildDescriptor.control))
+        let supervisor = SupervisorLink(OwnedDescriptor(ChildDescriptor.control))
         let machine: any VirtualMachine
         do throws(HypervisorError) {
             machine = try driver.makeMachine(capabilities)
@@ -112,24 +113,29 @@ package enum WorkerProcess {
             supervisor.report(.failed, error.description)
             return .systemError
         }
-        return serve(machine, driver, &supervisor)
+        return serve(machine, driver, supervisor)
     }
 
     private static func serve(
-        _ machine: any VirtualMachine, _ driver: WorkerDriver, _ supervisor: inout SupervisorLink
+        _ machine: any VirtualMachine, _ driver: WorkerDriver, _ supervisor: SupervisorLink
     ) -> WorkerExit {
-        let debug: DebugLink
-        let image: MappedImage
         do throws(SystemCallError) {
-            try supervisor.claimSignals()
-            debug = try DebugLink(
+            try supervisor.claimKick()
+            let debug = try DebugLink(
                 listener: OwnedDescriptor(ChildDescriptor.Worker.debugListener),
                 supervisor: getppid())
-            image = try MappedImage(OwnedDescriptor(ChildDescriptor.Worker.image))
+            let image = try MappedImage(OwnedDescriptor(ChildDescriptor.Worker.image))
+            return start(machine, image, driver, supervisor, debug)
         } catch {
             supervisor.report(.failed, error.description)
             return .systemError
         }
+    }
+
+    private static func start(
+        _ machine: any VirtualMachine, _ image: borrowing MappedImage, _ driver: WorkerDriver,
+        _ supervisor: SupervisorLink, _ debug: DebugLink
+    ) -> WorkerExit {
         do throws(ConfinementError) {
             try confine(driver.role)
         } catch {
@@ -144,7 +150,7 @@ package enum WorkerProcess {
 
     private static func run(
         _ machine: any VirtualMachine, _ image: borrowing MappedImage, _ settings: WorkerSettings,
-        _ supervisor: consuming SupervisorLink, _ debug: consuming DebugLink
+        _ supervisor: SupervisorLink, _ debug: DebugLink
     ) -> WorkerExit {
         let inputs = GuestInputs(seed: settings.seed)
         do throws(GuestStartError) {
