@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "CLinuxKVM.h"
+
 // --- ioctl ---------------------------------------------------------------------------------------
 int clinux_ioctl(int descriptor, unsigned long request, void *argument);
 int clinux_ioctl_value(int descriptor, unsigned long request, unsigned long value);
