@@ -129,5 +129,18 @@ let package = Package(
         .executableTarget(name: "hyperlight-gdbstub", dependencies: ["Stub"], swiftSettings: strict),
         .executableTarget(
             name: "hyperlight-ctl", dependencies: ["ControlClient"], swiftSettings: strict),
+
+        // Tests of the drivers: one suite for all of them
+        .target(
+            name: "ConformanceSupport", path: "Tests/ConformanceSupport",
+            cSettings: [.define("_GNU_SOURCE")]),
+        .target(
+            name: "DriverConformance",
+            dependencies: ["GuestModel", "Hypervisor", "ConformanceSupport"],
+            path: "Tests/DriverConformance", swiftSettings: nearC),
+        .testTarget(
+            name: "HypervisorEmulatorTests",
+            dependencies: ["GuestModel", "Hypervisor", "HypervisorEmulator", "DriverConformance"],
+            swiftSettings: nearC),
     ]
 )
