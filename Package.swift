@@ -154,5 +154,12 @@ let package = Package(
             name: "HypervisorEmulatorTests",
             dependencies: ["GuestModel", "Hypervisor", "HypervisorEmulator", "DriverConformance"],
             swiftSettings: nearC),
+        .testTarget(
+            name: "HypervisorKVMTests",
+            dependencies: [
+                "CLinux", "GuestModel", "Hypervisor", "HypervisorKVM", "LinuxSystem",
+                "DriverConformance",
+            ],
+            swiftSettings: nearC),
     ]
 )
