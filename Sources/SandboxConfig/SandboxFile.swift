@@ -34,6 +34,7 @@ package enum SandboxFile {
     ///   - bytes: The content.
     ///   - name: How messages call the file.
     ///   - folder: Absolute path that relative paths are taken from.
+    /// - Returns: The settings or what is wrong.
     package static func load(bytes: [UInt8], name: String, folder: String) -> SandboxFileReport {
         var problems = ProblemList(file: name)
         guard let tree = tree(of: bytes, &problems) else {

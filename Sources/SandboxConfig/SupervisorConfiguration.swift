@@ -86,7 +86,9 @@ package struct DebugSettings: Hashable, Sendable {
     package var waitTimeout: Duration
     package var onDisconnect: DebugDisconnectAction
     package var onKill: DebugKillAction
-    /// The earlier sandbox that has the same address and port. Then TCP debugging of this one is
+    /// The earlier sandbox that has the same address and port.
+    ///
+    /// Then TCP debugging of this one is
     /// unavailable; `port` still holds the number for messages.
     package var portConflictWith: SandboxName?
 }
