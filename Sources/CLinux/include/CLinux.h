@@ -10,10 +10,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "CLinuxKVM.h"
+
 // --- this build -------------------------------------------------------------------------------
 /// The commit all programs of one build were made from, or "unknown".
 const char *clinux_build_id(void);
-#include "CLinuxKVM.h"
 
 // --- ioctl ---------------------------------------------------------------------------------------
 int clinux_ioctl(int descriptor, unsigned long request, void *argument);
