@@ -1,0 +1,30 @@
+#pragma once
+
+#include "CUnicorn.h"
+
+#include <capstone/capstone.h>
+#include <signal.h>
+#include <unicorn/unicorn.h>
+
+enum { CODE_BYTES = 8192 };
+
+struct cunicorn_engine {
+    uc_engine *uc;
+    /// Room for a saved CPU; its bytes are the only way to segments and to the exception state.
+    uc_context *image;
+    size_t image_bytes;
+    /// Where in the image the first segment and DR6 are.
+    size_t segments_at;
+    size_t dr6_at;
+    csh disassembler;
+    cs_insn *instruction;
+    uint64_t clock;
+    int is_step;
+    volatile sig_atomic_t is_stopped;
+    cunicorn_exit *exit;
+    /// One translated block: never more than two pages.
+    uint8_t code[CODE_BYTES];
+};
+
+/// Finds out where the CPU's inner state lies in a saved image; refuses when anything looks odd.
+int cunicorn_learn_layout(cunicorn_engine *engine);
