@@ -35,6 +35,13 @@ struct KVMGuest {
         get throws { try vcpu.readState().general }
     }
 
+    /// Changes some registers and leaves the others as they are.
+    func change(_ body: (inout RegisterFile) -> Void) throws {
+        var registers = try registers
+        body(&registers)
+        try vcpu.write(registers)
+    }
+
     /// How many requests to the vCPU `body` makes.
     func requests(_ body: () throws -> Void) rethrows -> Int {
         let before = vcpu.ioctlCount
