@@ -14,6 +14,12 @@ let strict: [SwiftSetting] = [
 let nearC: [SwiftSetting] =
     strict + [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
 
+/// The commit that all programs of one build name in their first frame.
+let buildID: String = {
+    guard let git = Context.gitInformation else { return "unknown" }
+    return git.currentCommit.prefix(12) + (git.hasUncommittedChanges ? "-changed" : "")
+}()
+
 let package = Package(
     name: "hyperlight-supervisor",
     products: [
@@ -51,7 +57,9 @@ let package = Package(
             swiftSettings: strict),
 
         // Layer 3: system
-        .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+        .target(
+            name: "CLinux",
+            cSettings: [.define("_GNU_SOURCE"), .define("CLINUX_BUILD_ID", to: "\"\(buildID)\"")]),
         .systemLibrary(
             name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
         .systemLibrary(name: "CCap", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),

@@ -23,6 +23,38 @@ package struct RegisterFile: Hashable, Sendable {
     package var rflags: UInt64 = 2
 
     package init() {}
+
+    /// All eighteen values in the order of gdb's register numbers: rax rbx rcx rdx rsi rdi rbp rsp
+    /// r8...r15 rip rflags.
+    package typealias Words = InlineArray<18, UInt64>
+
+    package var words: Words {
+        [
+            rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15, rip,
+            rflags,
+        ]
+    }
+
+    package init(words: Words) {
+        rax = words[0]
+        rbx = words[1]
+        rcx = words[2]
+        rdx = words[3]
+        rsi = words[4]
+        rdi = words[5]
+        rbp = words[6]
+        rsp = words[7]
+        r8 = words[8]
+        r9 = words[9]
+        r10 = words[10]
+        r11 = words[11]
+        r12 = words[12]
+        r13 = words[13]
+        r14 = words[14]
+        r15 = words[15]
+        rip = words[16]
+        rflags = words[17]
+    }
 }
 
 /// One segment register with its hidden part.

@@ -12,7 +12,8 @@ package import GuestModel
     /// Adds a region.
     /// - Throws: `.regionOverlaps` when it touches one that is there, or wraps around.
     package func add(_ region: MemoryRegion) throws(HypervisorError) {
-        let (end, overflow) = region.start.rawValue.addingReportingOverflow(UInt64(region.byteCount))
+        let (end, overflow) = region.start.rawValue.addingReportingOverflow(
+            UInt64(region.byteCount))
         guard !overflow, region.byteCount > 0 else { throw .regionOverlaps(region.start) }
         for other in regions {
             let otherEnd = other.start.rawValue + UInt64(other.byteCount)

@@ -1,1 +1,84 @@
+// CLinux: what Swift cannot import or must not do itself.
+//
+// Variadic calls (ioctl, prctl, fcntl, syscall), calls that Swift's Glibc module lacks (memfd_create,
+// pidfd_open, close_range), the kick's signal handler, and the child's side of a spawn, where only
+// async-signal-safe calls are allowed. Every function returns a result >= 0, or -errno.
 #pragma once
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// --- this build -------------------------------------------------------------------------------
+/// The commit all programs of one build were made from, or "unknown".
+const char *clinux_build_id(void);
+
+// --- ioctl ---------------------------------------------------------------------------------------
+int clinux_ioctl(int descriptor, unsigned long request, void *argument);
+int clinux_ioctl_value(int descriptor, unsigned long request, unsigned long value);
+
+// --- descriptors ---------------------------------------------------------------------------------
+int clinux_open(const char *path, int flags);
+int clinux_open_create(const char *path, int flags, mode_t mode);
+int clinux_memfd_create(const char *name);
+int clinux_seal(int descriptor);
+int clinux_eventfd(void);
+int clinux_set_nonblocking(int descriptor);
+int clinux_close_from(int first);
+/// Turns delivery of SIGIO on input on or off; `enabled` is 0 or 1. The descriptor stays non-blocking.
+int clinux_set_async(int descriptor, int enabled);
+/// Makes this process the receiver of the descriptor's SIGIO.
+int clinux_own_signal(int descriptor);
+
+// --- sockets -------------------------------------------------------------------------------------
+int clinux_socketpair_seqpacket(int *first, int *second);
+int clinux_listen_tcp(const char *address, uint16_t port, int backlog);
+int clinux_listen_unix(const char *path, int type, int backlog);
+int clinux_connect_unix(const char *path, int type);
+int clinux_accept(int listener);
+/// Text of a TCP peer, "127.0.0.1:51320", or "unix"; the length, or -errno.
+int clinux_peer_name(int descriptor, char *text, size_t capacity);
+/// Process id and uid of the process at the other end of a Unix socket.
+int clinux_peer_credentials(int descriptor, pid_t *pid, uid_t *uid);
+int clinux_tcp_options(int descriptor);
+int clinux_bound_port(int descriptor);
+
+// --- processes -----------------------------------------------------------------------------------
+int clinux_pidfd_open(pid_t pid);
+int clinux_pidfd_send_signal(int pidfd, int signal_number);
+/// Reaps the child behind a pidfd: 1 and its wait code and status, or 0 while it lives.
+int clinux_reap(int pidfd, int *code, int *status);
+int clinux_set_parent_death_signal(int signal_number);
+int clinux_set_no_new_privileges(void);
+int clinux_set_dumpable(int dumpable);
+int clinux_set_name(const char *name);
+int clinux_drop_bounding_set(void);
+int clinux_clear_ambient_set(void);
+int clinux_set_limit(int resource, uint64_t limit);
+
+/// One descriptor of the child: `source` in the parent becomes `target` in the child.
+struct clinux_descriptor_map {
+    int source;
+    int target;
+};
+
+/// Starts `path` with exactly the mapped descriptors and close-on-exec for everything else.
+///
+/// The child dies with the calling thread (PR_SET_PDEATHSIG, SIGKILL), has all signals unblocked and
+/// at their defaults. Returns the pid; or -errno of the failing step, also when exec itself failed.
+pid_t clinux_spawn(const char *path, char *const arguments[], char *const environment[],
+                   const struct clinux_descriptor_map *map, size_t map_count);
+
+// --- kick ----------------------------------------------------------------------------------------
+typedef void (*clinux_kick_function)(void *argument);
+/// Installs the handler of SIGIO and SIGALRM that stores 1 to `flag` (if any) and calls `function`.
+int clinux_install_kick(volatile uint8_t *flag, clinux_kick_function function, void *argument);
+/// One SIGALRM after this many microseconds; 0 takes it back.
+int clinux_alarm(uint64_t microseconds);
+
+// --- memory --------------------------------------------------------------------------------------
+/// `byte_count` zero bytes, page aligned; NULL and errno on failure.
+void *clinux_map_anonymous(size_t byte_count);
+void *clinux_map_file(int descriptor, size_t byte_count);
+void *clinux_map_shared(int descriptor, size_t byte_count);

@@ -1,0 +1,149 @@
+#include "CLinux.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+union any_address {
+    struct sockaddr base;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un local;
+};
+
+static int failed_and_closed(int descriptor) {
+    int error = errno;
+    close(descriptor);
+    return -error;
+}
+
+int clinux_socketpair_seqpacket(int *first, int *second) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+        return -errno;
+    }
+    *first = pair[0];
+    *second = pair[1];
+    return 0;
+}
+
+static socklen_t parse_address(const char *text, uint16_t port, union any_address *address) {
+    memset(address, 0, sizeof *address);
+    if (inet_pton(AF_INET, text, &address->v4.sin_addr) == 1) {
+        address->v4.sin_family = AF_INET;
+        address->v4.sin_port = htons(port);
+        return sizeof address->v4;
+    }
+    if (inet_pton(AF_INET6, text, &address->v6.sin6_addr) == 1) {
+        address->v6.sin6_family = AF_INET6;
+        address->v6.sin6_port = htons(port);
+        return sizeof address->v6;
+    }
+    return 0;
+}
+
+int clinux_listen_tcp(const char *text, uint16_t port, int backlog) {
+    union any_address address;
+    socklen_t length = parse_address(text, port, &address);
+    if (length == 0) return -EINVAL;
+    int listener = socket(address.base.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener < 0) return -errno;
+    int on = 1;
+    if (setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0
+        || bind(listener, &address.base, length) < 0 || listen(listener, backlog) < 0) {
+        return failed_and_closed(listener);
+    }
+    return listener;
+}
+
+static int local_address(const char *path, union any_address *address) {
+    memset(address, 0, sizeof *address);
+    if (strlen(path) >= sizeof address->local.sun_path) return -ENAMETOOLONG;
+    address->local.sun_family = AF_UNIX;
+    strcpy(address->local.sun_path, path);
+    return 0;
+}
+
+int clinux_listen_unix(const char *path, int type, int backlog) {
+    union any_address address;
+    int error = local_address(path, &address);
+    if (error < 0) return error;
+    int listener = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener < 0) return -errno;
+    if (bind(listener, &address.base, sizeof address.local) < 0 || listen(listener, backlog) < 0) {
+        return failed_and_closed(listener);
+    }
+    return listener;
+}
+
+int clinux_connect_unix(const char *path, int type) {
+    union any_address address;
+    int error = local_address(path, &address);
+    if (error < 0) return error;
+    int descriptor = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0) return -errno;
+    if (connect(descriptor, &address.base, sizeof address.local) < 0) {
+        return failed_and_closed(descriptor);
+    }
+    return descriptor;
+}
+
+int clinux_accept(int listener) {
+    int descriptor = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+int clinux_peer_name(int descriptor, char *text, size_t capacity) {
+    union any_address address;
+    socklen_t length = sizeof address;
+    if (getpeername(descriptor, &address.base, &length) < 0) return -errno;
+    char host[INET6_ADDRSTRLEN] = "";
+    switch (address.base.sa_family) {
+    case AF_INET:
+        inet_ntop(AF_INET, &address.v4.sin_addr, host, sizeof host);
+        return snprintf(text, capacity, "%s:%u", host, ntohs(address.v4.sin_port));
+    case AF_INET6:
+        inet_ntop(AF_INET6, &address.v6.sin6_addr, host, sizeof host);
+        return snprintf(text, capacity, "[%s]:%u", host, ntohs(address.v6.sin6_port));
+    default:
+        return snprintf(text, capacity, "unix");
+    }
+}
+
+int clinux_peer_credentials(int descriptor, pid_t *pid, uid_t *uid) {
+    struct ucred credentials;
+    socklen_t length = sizeof credentials;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0) return -errno;
+    *pid = credentials.pid;
+    *uid = credentials.uid;
+    return 0;
+}
+
+int clinux_tcp_options(int descriptor) {
+    const struct { int level, name, value; } options[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},     {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 30},   {IPPROTO_TCP, TCP_KEEPINTVL, 10},
+        {IPPROTO_TCP, TCP_KEEPCNT, 3},     {IPPROTO_TCP, TCP_USER_TIMEOUT, 30000},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (setsockopt(descriptor, options[i].level, options[i].name, &options[i].value,
+                       sizeof options[i].value) < 0) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+int clinux_bound_port(int descriptor) {
+    union any_address address;
+    socklen_t length = sizeof address;
+    if (getsockname(descriptor, &address.base, &length) < 0) return -errno;
+    return ntohs(address.base.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
+}

@@ -1,0 +1,94 @@
+import CLinux
+import Glibc
+
+/// The two ends of a new SOCK_SEQPACKET connection.
+package struct SocketPair: ~Copyable {
+    package var first: OwnedDescriptor?
+    package var second: OwnedDescriptor?
+
+    package init() throws(SystemCallError) {
+        var numbers: (Int32, Int32) = (-1, -1)
+        try checked(unsafe clinux_socketpair_seqpacket(&numbers.0, &numbers.1), "socketpair")
+        first = OwnedDescriptor(numbers.0)
+        second = OwnedDescriptor(numbers.1)
+    }
+}
+
+/// What kind of bytes a Unix socket carries.
+package enum SocketKind: Sendable {
+    case stream
+    /// Messages keep their borders.
+    case messages
+
+    var rawValue: Int32 {
+        switch self {
+        case .stream: Int32(SOCK_STREAM.rawValue)
+        case .messages: Int32(SOCK_SEQPACKET.rawValue)
+        }
+    }
+}
+
+/// A listening TCP socket on a numeric address; port 0 lets the system choose.
+package func listenTCP(
+    address: String, port: UInt16, backlog: Int32
+) throws(SystemCallError) -> OwnedDescriptor {
+    try .take(unsafe clinux_listen_tcp(address, port, backlog), from: "bind")
+}
+
+/// The port a listening TCP socket is bound to.
+package func boundPort(_ listener: borrowing OwnedDescriptor) throws(SystemCallError) -> UInt16 {
+    UInt16(truncatingIfNeeded: try checked(clinux_bound_port(listener.rawValue), "getsockname"))
+}
+
+/// A listening Unix socket at `path`, which must not exist.
+package func listenUnix(
+    path: String, kind: SocketKind, backlog: Int32
+) throws(SystemCallError) -> OwnedDescriptor {
+    try .take(unsafe clinux_listen_unix(path, kind.rawValue, backlog), from: "bind")
+}
+
+/// A connection to the Unix socket at `path`.
+package func connectUnix(path: String, kind: SocketKind) throws(SystemCallError) -> OwnedDescriptor
+{
+    try .take(unsafe clinux_connect_unix(path, kind.rawValue), from: "connect")
+}
+
+/// The next waiting connection, or nil when there is none.
+package func acceptConnection(
+    _ listener: borrowing OwnedDescriptor
+) throws(SystemCallError) -> OwnedDescriptor? {
+    let result = clinux_accept(listener.rawValue)
+    switch -result {
+    case EAGAIN, EINTR, ECONNABORTED: return nil
+    default: return try .take(result, from: "accept")
+    }
+}
+
+/// Who is at the other end of a socket, for logs: "127.0.0.1:51320" or "unix".
+package func peerName(_ descriptor: borrowing OwnedDescriptor) -> String {
+    var text = [CChar](repeating: 0, count: 64)
+    let length = unsafe clinux_peer_name(descriptor.rawValue, &text, text.count)
+    guard length > 0, Int(length) < text.count else { return "unknown" }
+    return String(decoding: text.prefix(Int(length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
+/// Process id and uid at the other end of a Unix socket.
+package func peerCredentials(
+    _ descriptor: borrowing OwnedDescriptor
+) throws(SystemCallError) -> (processID: Int32, userID: UInt32) {
+    var processID: pid_t = 0
+    var userID: uid_t = 0
+    try checked(
+        unsafe clinux_peer_credentials(descriptor.rawValue, &processID, &userID), "SO_PEERCRED")
+    return (processID, userID)
+}
+
+/// No delay, keepalive after 30 s (3 probes, 10 s apart) and a user timeout of 30 s.
+package func setClientOptions(_ descriptor: borrowing OwnedDescriptor) throws(SystemCallError) {
+    try checked(clinux_tcp_options(descriptor.rawValue), "setsockopt")
+}
+
+/// Makes every later call on the descriptor return at once.
+package func setNonBlocking(_ descriptor: borrowing OwnedDescriptor) throws(SystemCallError) {
+    try checked(clinux_set_nonblocking(descriptor.rawValue), "fcntl")
+}

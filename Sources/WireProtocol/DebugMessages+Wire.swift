@@ -1,0 +1,120 @@
+import GuestModel
+
+extension DebugRequest {
+    package var wireType: UInt16 {
+        switch self {
+        case .attach: 1
+        case .readMemory: 2
+        case .writeMemory: 3
+        case .writeRegisters: 4
+        case .readExtendedState: 5
+        case .insertBreakpoint: 6
+        case .removeBreakpoint: 7
+        case .resume: 8
+        case .interrupt: 9
+        case .detach: 10
+        }
+    }
+
+    package func encodePayload(into writer: inout FrameWriter) {
+        switch self {
+        case .attach, .readExtendedState, .interrupt: break
+        case .readMemory(let address, let byteCount):
+            writer.append(address.rawValue)
+            writer.append(byteCount)
+        case .writeMemory(let address, let bytes):
+            writer.append(address.rawValue)
+            writer.appendCounted(bytes)
+        case .writeRegisters(let registers): writer.append(registers)
+        case .insertBreakpoint(let kind, let address), .removeBreakpoint(let kind, let address):
+            writer.append(kind.rawValue)
+            writer.append(address.rawValue)
+        case .resume(let mode): writer.append(mode)
+        case .detach(let mode): writer.append(mode.rawValue)
+        }
+    }
+
+    package init(wireType: UInt16, from reader: inout FrameReader) throws(WireError) {
+        switch wireType {
+        case 1: self = .attach
+        case 2:
+            let address = try reader.readVirtualAddress()
+            let byteCount = try reader.readUInt32()
+            guard byteCount <= WireLimits.memoryBytesMax else { throw .badValue("memory length") }
+            self = .readMemory(address, byteCount: byteCount)
+        case 3:
+            let address = try reader.readVirtualAddress()
+            self = .writeMemory(
+                address, try reader.readCounted(max: WireLimits.memoryBytesMax, "memory"))
+        case 4: self = .writeRegisters(try reader.readRegisterFile())
+        case 5: self = .readExtendedState
+        case 6:
+            let kind: BreakpointKind = try reader.readEnum("breakpoint kind")
+            self = .insertBreakpoint(kind, try reader.readVirtualAddress())
+        case 7:
+            let kind: BreakpointKind = try reader.readEnum("breakpoint kind")
+            self = .removeBreakpoint(kind, try reader.readVirtualAddress())
+        case 8: self = .resume(try reader.readResumeMode())
+        case 9: self = .interrupt
+        case 10: self = .detach(try reader.readEnum("detach mode"))
+        default: throw .unknownType(wireType)
+        }
+    }
+}
+
+extension DebugReply {
+    package var wireType: UInt16 {
+        switch self {
+        case .done: 101
+        case .refused: 102
+        case .attached: 103
+        case .memory: 104
+        case .extendedState: 105
+        case .stopped: 106
+        case .ended: 107
+        }
+    }
+
+    package func encodePayload(into writer: inout FrameWriter) {
+        switch self {
+        case .done: break
+        case .refused(let refusal): writer.append(refusal.rawValue)
+        case .attached(let facts):
+            writer.append(facts.loadBias)
+            writer.append(facts.firstSegmentAddress)
+            writer.append(facts.capabilities.rawValue)
+        case .memory(let bytes): writer.appendCounted(bytes)
+        case .extendedState(let state): writer.appendCounted(state?.bytes ?? [])
+        case .stopped(let stop): writer.append(stop)
+        case .ended(let end): writer.append(end)
+        }
+    }
+
+    package init(wireType: UInt16, from reader: inout FrameReader) throws(WireError) {
+        switch wireType {
+        case 101: self = .done
+        case 102: self = .refused(try reader.readEnum("refusal"))
+        case 103:
+            self = .attached(
+                GuestFacts(
+                    loadBias: try reader.readUInt64(),
+                    firstSegmentAddress: try reader.readUInt64(),
+                    capabilities: DriverCapabilities(rawValue: try reader.readUInt32())))
+        case 104:
+            self = .memory(try reader.readCounted(max: WireLimits.memoryBytesMax, "memory"))
+        case 105:
+            let bytes = try reader.readCounted(max: ExtendedState.byteCount, "extended state")
+            guard !bytes.isEmpty else {
+                self = .extendedState(nil)
+                return
+            }
+            guard let state = ExtendedState(fxsave: bytes) else {
+                throw .badValue("length of extended state")
+            }
+            self = .extendedState(state)
+        case 106: self = .stopped(try reader.readStopEvent())
+        case 107: self = .ended(try reader.readGuestEnd())
+        default: throw .unknownType(wireType)
+        }
+    }
+}

@@ -1,0 +1,115 @@
+package import GuestModel
+
+/// What the stub asks of the worker. One at a time: the next one follows the reply to the last, or,
+/// after `resume`, the `stopped` or `ended` event. Only `interrupt` and `detach` may come in between.
+package enum DebugRequest: WireMessage, Hashable {
+    /// A client is there: halt the guest. Reply `attached`, then `stopped` or `ended`.
+    case attach
+    /// Reply `memory` with as many bytes as can be read, or `refused(.notMapped)`.
+    case readMemory(GuestVirtualAddress, byteCount: UInt32)
+    /// All or nothing. Reply `done` or `refused`.
+    case writeMemory(GuestVirtualAddress, [UInt8])
+    /// Replaces the whole register file. Reply `done` or `refused`.
+    case writeRegisters(RegisterFile)
+    /// Reply `extendedState`.
+    case readExtendedState
+    /// Inserting twice is one breakpoint. Reply `done` or `refused`.
+    case insertBreakpoint(BreakpointKind, GuestVirtualAddress)
+    /// Removing what is not there is no mistake. Reply `done` or `refused`.
+    case removeBreakpoint(BreakpointKind, GuestVirtualAddress)
+    /// No reply but the next `stopped` or `ended`.
+    case resume(ResumeMode)
+    /// The guest stops soon, with `stopped(.interrupted)`. Ignored when it stands already.
+    case interrupt
+    /// Ends the debug session: breakpoints out, bytes restored. Reply `done`, and nothing after it.
+    case detach(DetachMode)
+}
+
+/// How a resumed guest goes on.
+package enum ResumeMode: Hashable, Sendable {
+    case `continue`
+    /// One instruction.
+    case step
+    /// Steps while start <= RIP < end; also ends at a breakpoint or an interrupt.
+    case stepRange(start: GuestVirtualAddress, end: GuestVirtualAddress)
+}
+
+/// What becomes of the guest when a session ends by request.
+package enum DetachMode: UInt8, Hashable, Sendable {
+    /// As the sandbox's `debug.onDisconnect` says.
+    case asConfigured = 0
+    case leaveStopped = 1
+    /// As `debug.onKill` says.
+    case kill = 2
+}
+
+/// What the worker says to the stub.
+package enum DebugReply: WireMessage, Hashable {
+    case done
+    case refused(DebugRefusal)
+    case attached(GuestFacts)
+    case memory([UInt8])
+    /// Nil: this driver has none to show.
+    case extendedState(ExtendedState?)
+    /// Event: the guest stands.
+    case stopped(StopEvent)
+    /// Event: the guest is no more; the worker closes the connection after it.
+    case ended(GuestEnd)
+}
+
+/// Why a debug request was not done.
+package enum DebugRefusal: UInt8, Hashable, Sendable {
+    /// No page table entry leads to memory there.
+    case notMapped = 1
+    /// All four debug registers are taken.
+    case noFreeDebugRegister = 2
+    /// The guest runs.
+    case running = 3
+    /// The guest crashed and is kept only for reading.
+    case crashed = 4
+    /// The driver cannot do it.
+    case notSupported = 5
+    /// The request makes no sense (an address that is not canonical, an empty range).
+    case invalid = 6
+    /// All places for software breakpoints are taken.
+    case tooManyBreakpoints = 7
+}
+
+/// What a client wants to know once about the guest.
+package struct GuestFacts: Hashable, Sendable {
+    /// Load address minus link address of the image, wrapping.
+    package var loadBias: UInt64
+    /// Virtual address of the first loadable segment as linked.
+    package var firstSegmentAddress: UInt64
+    package var capabilities: DriverCapabilities
+
+    package init(loadBias: UInt64, firstSegmentAddress: UInt64, capabilities: DriverCapabilities) {
+        self.loadBias = loadBias
+        self.firstSegmentAddress = firstSegmentAddress
+        self.capabilities = capabilities
+    }
+}
+
+/// A stop with what the client will ask next (registers, and memory around RIP and RSP).
+package struct StopEvent: Hashable, Sendable {
+    package var reason: StopReason
+    package var state: VCPUState
+    package var windows: [MemoryWindow]
+
+    package init(reason: StopReason, state: VCPUState, windows: [MemoryWindow]) {
+        self.reason = reason
+        self.state = state
+        self.windows = windows
+    }
+}
+
+/// A piece of guest memory as it was at a stop, with the bytes under breakpoints in place.
+package struct MemoryWindow: Hashable, Sendable {
+    package var start: GuestVirtualAddress
+    package var bytes: [UInt8]
+
+    package init(start: GuestVirtualAddress, bytes: [UInt8]) {
+        self.start = start
+        self.bytes = bytes
+    }
+}
