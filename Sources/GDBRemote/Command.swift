@@ -3,7 +3,7 @@ package import GuestModel
 /// Everything a client can ask, as a value.
 ///
 /// Each packet family is parsed in a file of its own under `Commands/`.
-package enum Command: Equatable, Sendable {
+package enum Command: Hashable, Sendable {
     /// Not known here: the empty reply says so and the client goes another way.
     case unsupported
 

@@ -1,3 +1,6 @@
+import GDBRemote
+import WireProtocol
+
 /// When the session loses patience, in nanoseconds of the shell's clock.
 struct Deadlines: Hashable, Sendable {
     /// For a first good packet, and for a client to close after the guest's end.
@@ -70,10 +73,10 @@ extension DebugSession {
         deadlines.request = nil
         guard let request = outstanding else { return }
         actions.append(.log(.warning, "the worker does not answer"))
+        // The end of this process is the stronger way to let a guest go.
+        guard plannedDetach == nil else { return exit() }
         switch request {
-        case .detach:
-            // The end of this process is the stronger way to say the same.
-            actions.append(.exit)
+        case .detach: exit()
         case .attach:
             closeClient("the worker does not answer")
         case .memory, .checksum, .memoryWrite, .registerWrite, .breakpoint, .extendedState:

@@ -22,10 +22,8 @@ extension DebugSession {
         case .isAttached: reply("1")
         case .resumeActions: reply("vCont;c;C;s;S;r")
         case .targetDescription(let offset, let byteCount):
-            reply {
-                $0.packet(
-                    object: TargetDescription.bytes.span, offset: offset, byteCount: byteCount)
-            }
+            let document = TargetDescription.bytes
+            reply { $0.packet(object: document.span, offset: offset, byteCount: byteCount) }
         case .unknownAnnex: reply(.unknownAnnex)
         case .monitor(let text): monitor(text)
         case .sectionOffsets: replyOffsets()
@@ -128,6 +126,7 @@ extension DebugSession {
         case .attach, .memory, .checksum, .memoryWrite, .registerWrite, .breakpoint,
             .extendedState, .abandoned:
             plannedDetach = PlannedDetach(mode: mode, followUp: followUp)
+            deadlines.request = now + Deadlines.requestTime
         case .detach: break
         }
     }

@@ -1,4 +1,5 @@
 import GDBRemote
+import GuestModel
 import WireProtocol
 
 extension DebugSession {

@@ -96,6 +96,8 @@ extension DebugSession {
     private mutating func readAhead() {
         guard readsExtendedState, outstanding == nil, case .stopped = guest else { return }
         readsExtendedState = false
+        // The client need not wait for this.
+        flush()
         send(.readExtendedState, as: .extendedState(nil))
     }
 

@@ -70,6 +70,7 @@ package struct DebugSession: Sendable {
     var deadlines = Deadlines()
     var isWorkerLost = false
     var isLeaving = false
+    var hasExited = false
     /// Whether the client looked at all registers during the last stop: it will again.
     var readsExtendedState = false
 
@@ -128,7 +129,7 @@ package struct DebugSession: Sendable {
     }
 
     /// Turns what was encoded so far into an action.
-    private mutating func flush() {
+    mutating func flush() {
         guard !encoder.bytes.isEmpty else { return }
         let bytes = encoder.take()
         if client != .none { actions.append(.sendToClient(bytes)) }
@@ -145,6 +146,7 @@ package struct DebugSession: Sendable {
         resendCount = 0
         malformedCount = 0
         waiting = []
+        readsExtendedState = true
         deadlines.client = now + Deadlines.silenceTime
     }
 
@@ -212,6 +214,7 @@ package struct DebugSession: Sendable {
         deadlines.client = nil
         deadlines.packet = nil
         deadlines.halt = nil
+        forgetWhatTheClientWaitsFor()
         if wasTalking { actions.append(.reportDetached(reason: reason)) }
         switch guest {
         case .attaching, .stopped, .running: detach(.asConfigured, then: .nothing)
@@ -221,19 +224,35 @@ package struct DebugSession: Sendable {
         exitIfDone()
     }
 
+    /// A reply that comes late must not reach the next client.
+    private mutating func forgetWhatTheClientWaitsFor() {
+        if case .detach = outstanding { outstanding = .detach(.nothing) }
+        if outstanding?.hasClientWaiting == true { outstanding = .abandoned }
+        plannedDetach?.followUp = .nothing
+    }
+
     // MARK: - End of the process
 
     private mutating func leave() {
         isLeaving = true
-        if client != .none { closeClient("the stub was told to stop") }
-        exitIfDone()
+        if client != .none {
+            closeClient("the stub was told to stop")
+        } else {
+            exitIfDone()
+        }
     }
 
     /// Ends the process when nobody is left to talk to.
     mutating func exitIfDone() {
         guard client == .none else { return }
         let isIdle = outstanding == nil && plannedDetach == nil
-        if isWorkerLost || isLeaving && isIdle { actions.append(.exit) }
+        if isWorkerLost || isLeaving && isIdle { exit() }
+    }
+
+    mutating func exit() {
+        guard !hasExited else { return }
+        hasExited = true
+        actions.append(.exit)
     }
 
     /// Most repetitions of one reply.
