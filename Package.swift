@@ -137,5 +137,10 @@ let package = Package(
         .executableTarget(name: "hyperlight-gdbstub", dependencies: ["Stub"], swiftSettings: strict),
         .executableTarget(
             name: "hyperlight-ctl", dependencies: ["ControlClient"], swiftSettings: strict),
+
+        // Tests
+        .testTarget(
+            name: "GuestABITests", dependencies: ["GuestABI", "GuestModel"], exclude: ["Golden"],
+            swiftSettings: strict),
     ]
 )

@@ -30,3 +30,11 @@ package enum KickSignal {
         try checked(clinux_own_signal(descriptor.rawValue), "F_SETOWN")
     }
 }
+
+extension KickSignal {
+    /// Raises the signal once after this long.
+    package static func raise(afterMicroseconds microseconds: UInt64) {
+        // Fails only for times that the system cannot count.
+        _ = clinux_alarm(microseconds)
+    }
+}

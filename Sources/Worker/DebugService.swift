@@ -1,0 +1,244 @@
+import GuestABI
+import GuestModel
+import Hypervisor
+import LinuxSystem
+import WireProtocol
+
+// What a stub may ask of the worker, one request at a time. Every session ends in `endDebugSession`,
+// whoever ended it: the client, the stub's death or the supervisor.
+extension VCPULoop {
+    func handle(_ request: DebugRequest) {
+        switch request {
+        case .attach: attach()
+        case .interrupt: interrupt()
+        case .detach(let mode): detach(mode)
+        case .resume(let mode): resume(mode)
+        case .readMemory(let address, let byteCount): readMemory(address, Int(byteCount))
+        case .readExtendedState: readExtendedState()
+        case .writeMemory(let address, let bytes):
+            change { () throws(DebugRefusal) in try writeMemory(bytes, at: address) }
+        case .writeRegisters(let registers):
+            change { () throws(DebugRefusal) in try write(registers) }
+        case .insertBreakpoint(let kind, let address):
+            change { () throws(DebugRefusal) in
+                try breakpoints.insert(kind, at: address, in: guest)
+            }
+        case .removeBreakpoint(let kind, let address):
+            change { () throws(DebugRefusal) in
+                try breakpoints.remove(kind, at: address, in: guest)
+            }
+        }
+    }
+
+    // MARK: Session
+
+    private func attach() {
+        isClientAttached = true
+        send(
+            .attached(
+                GuestFacts(
+                    loadBias: guest.plan.loadBias,
+                    firstSegmentAddress: guest.plan.firstSegmentAddress,
+                    capabilities: guest.machine.capabilities)))
+        switch activity {
+        case .held: stop(.entryPoint)
+        case .running:
+            guard refreshed() else { return }
+            stop(.attached)
+        case .ready: stop(.attached, vcpu: .parked)
+        case .stopped(let reason, let vcpu): stop(reason, vcpu: vcpu)
+        case .ended(let end): send(.ended(end))
+        }
+    }
+
+    private func interrupt() {
+        switch activity {
+        case .running:
+            guard refreshed() else { return }
+            stop(.interrupted)
+        case .ready: stop(.interrupted, vcpu: .parked)
+        case .held, .stopped, .ended: break
+        }
+    }
+
+    /// Reads the registers; false when that failed and the guest counts as crashed.
+    private func refreshed() -> Bool {
+        do throws(HypervisorError) {
+            try guest.refreshState()
+            return true
+        } catch {
+            stop(.crashed(.driverFailure("\(error)")))
+            return false
+        }
+    }
+
+    private func detach(_ mode: DetachMode) {
+        endDebugSession(mode)
+        send(.done)
+    }
+
+    /// The stub or its client is gone without a word.
+    func clientLost(_ reason: String) {
+        guard isClientAttached else { return }
+        log(.info, "debug session lost: \(reason)")
+        endDebugSession(.asConfigured)
+    }
+
+    /// The one end of every debug session: breakpoints out, bytes restored, and the guest goes on
+    /// (or stays, or ends) as the mode and the configuration say.
+    private func endDebugSession(_ mode: DetachMode) {
+        guard isClientAttached else { return }
+        isClientAttached = false
+        if case .running = activity, !refreshed() { return endCrashed() }
+        do throws(DebugRefusal) {
+            try breakpoints.removeAll(in: guest)
+        } catch {
+            log(.error, "the driver kept a breakpoint")
+        }
+        switch (mode, activity) {
+        case (.kill, _) where settings.endsOnKill: activity = .ended(.killed)
+        case (_, .stopped(.crashed(let crash), _)): activity = .ended(.crashed(crash))
+        case (.leaveStopped, _): break
+        case (_, .stopped(_, let vcpu)) where settings.resumesOnDisconnect: resumeWork(vcpu)
+        case (_, .running): activity = .running(.free)
+        case (_, .held), (_, .stopped), (_, .ready), (_, .ended): break
+        }
+    }
+
+    private func endCrashed() {
+        guard case .stopped(.crashed(let crash), _) = activity else { return }
+        activity = .ended(.crashed(crash))
+    }
+
+    /// `hyperlight-ctl resume`: lets a guest go that waits, or that a client left behind stopped.
+    func resumeByOrder() {
+        guard !isClientAttached else {
+            return log(.warning, "not resumed: a debugger is attached")
+        }
+        switch activity {
+        case .held: activity = .running(.free)
+        case .stopped(_, let vcpu): resumeWork(vcpu)
+        case .running, .ready, .ended: break
+        }
+    }
+
+    // MARK: Running
+
+    private func resume(_ mode: ResumeMode) {
+        guard isClientAttached, case .stopped(let reason, let vcpu) = activity else {
+            return send(.refused(.running))
+        }
+        if case .crashed(let crash) = reason {
+            activity = .ended(.crashed(crash))
+            return
+        }
+        guard case .executing = vcpu else { return activity = .ready }
+        switch mode {
+        case .continue: activity = .running(.free)
+        case .step: activity = .running(.step)
+        case .stepRange(let start, let end): activity = .running(.range(start: start, end: end))
+        }
+    }
+
+    private func resumeWork(_ vcpu: VCPUWork) {
+        switch vcpu {
+        case .executing: activity = .running(.free)
+        case .parked: activity = .ready
+        }
+    }
+
+    // MARK: Memory and registers
+
+    private func readMemory(_ address: GuestVirtualAddress, _ byteCount: Int) {
+        guard isStopped else { return send(.refused(.running)) }
+        guard let range = GuestVirtualRange(start: address, byteCount: byteCount) else {
+            return send(.refused(.invalid))
+        }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(byteCount)
+        guard guest.read(range, appendingTo: &bytes) > 0 || byteCount == 0 else {
+            return send(.refused(.notMapped))
+        }
+        breakpoints.hide(in: &bytes, from: 0, readAt: address)
+        send(.memory(bytes))
+    }
+
+    private func readExtendedState() {
+        guard isStopped else { return send(.refused(.running)) }
+        // A driver that fails here has nothing to show; the client sees <unavailable>.
+        send(.extendedState((try? guest.vcpu.readExtendedState()) ?? nil))
+    }
+
+    private func writeMemory(
+        _ bytes: [UInt8], at address: GuestVirtualAddress
+    ) throws(DebugRefusal) {
+        guard let range = GuestVirtualRange(start: address, byteCount: bytes.count) else {
+            throw .invalid
+        }
+        let patched = breakpoints.patched(bytes, at: address)
+        guard guest.write(patched.span, at: address) else { throw .notMapped }
+        breakpoints.noteWritten(bytes, at: address)
+        guest.vcpu.codeChanged([range])
+    }
+
+    private func write(_ registers: RegisterFile) throws(DebugRefusal) {
+        do throws(HypervisorError) {
+            try guest.write(registers)
+        } catch {
+            throw .notSupported
+        }
+    }
+
+    /// Does what changes the guest, which only a stopped and not crashed guest allows.
+    private func change(_ body: () throws(DebugRefusal) -> Void) {
+        guard case .stopped(let reason, _) = activity, isClientAttached else {
+            return send(.refused(.running))
+        }
+        if case .crashed = reason { return send(.refused(.crashed)) }
+        do throws(DebugRefusal) {
+            try body()
+            send(.done)
+        } catch {
+            send(.refused(error))
+        }
+    }
+
+    private var isStopped: Bool {
+        if case .stopped = activity { isClientAttached } else { false }
+    }
+
+    /// The stop with what the client asks next: registers, code around RIP, the top of the stack.
+    func stopEvent(_ reason: StopReason) -> StopEvent {
+        let general = guest.state.general
+        var windows: [MemoryWindow] = []
+        let code = GuestVirtualAddress(general.rip & ~63)
+        append(window: code, byteCount: Self.codeWindowBytes, to: &windows)
+        append(
+            window: GuestVirtualAddress(general.rsp), byteCount: Self.stackWindowBytes, to: &windows
+        )
+        return StopEvent(reason: reason, state: guest.state, windows: windows)
+    }
+
+    private static let codeWindowBytes = 128
+    private static let stackWindowBytes = 384
+
+    private func append(
+        window start: GuestVirtualAddress, byteCount: Int, to windows: inout [MemoryWindow]
+    ) {
+        guard let range = GuestVirtualRange(start: start, byteCount: byteCount) else { return }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(byteCount)
+        guard guest.read(range, appendingTo: &bytes) > 0 else { return }
+        breakpoints.hide(in: &bytes, from: 0, readAt: start)
+        windows.append(MemoryWindow(start: start, bytes: bytes))
+    }
+}
+
+extension StopReason {
+    static func breakpoint(_ kind: BreakpointKind, _ address: GuestVirtualAddress) -> StopReason {
+        switch kind {
+        case .software: .softwareBreakpoint(address)
+        case .hardware: .hardwareBreakpoint(address)
+        }
+    }
+}

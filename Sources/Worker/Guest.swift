@@ -1,0 +1,133 @@
+import GuestABI
+import GuestModel
+import Hypervisor
+import LinuxSystem
+import WireProtocol
+
+/// Why a guest could not be started.
+enum GuestStartError: Error, CustomStringConvertible {
+    case rejected(GuestRejection)
+    case memory(SystemCallError)
+    case driver(HypervisorError)
+
+    var description: String {
+        switch self {
+        case .rejected(let rejection): "guest rejected: \(rejection)"
+        case .memory(let error): "guest memory: \(error)"
+        case .driver(let error): "driver: \(error)"
+        }
+    }
+
+    var exit: WorkerExit {
+        switch self {
+        case .rejected: .guestRejected
+        case .memory: .systemError
+        case .driver: .hypervisorUnusable
+        }
+    }
+}
+
+/// A loaded guest: machine, memory, and what the plan says of it.
+final class Guest {
+    let machine: any VirtualMachine
+    let vcpu: any VirtualCPU
+    let memory = GuestMemory()
+    let plan: GuestPlan
+    /// Registers as of the last time the guest stood; not valid while it runs.
+    private(set) var state: VCPUState
+
+    /// Provides memory, loads `image` and puts the vCPU at the entry point.
+    init(
+        _ machine: any VirtualMachine, image: Span<UInt8>, settings: WorkerSettings,
+        inputs: GuestInputs
+    ) throws(GuestStartError) {
+        let options = GuestOptions(settings)
+        let plan: GuestPlan
+        do throws(GuestRejection) {
+            plan = try GuestPlan(image: image, options: options)
+        } catch {
+            throw .rejected(error)
+        }
+        self.machine = machine
+        self.vcpu = machine.vcpu
+        self.plan = plan
+        try Self.provideMemory(plan.regions, to: machine, memory)
+        do throws(GuestRejection) {
+            state = try plan.load(image: image, into: memory, seed: inputs.seed)
+        } catch {
+            throw .rejected(error)
+        }
+        do throws(HypervisorError) {
+            vcpu.translationsChanged()
+            try vcpu.write(state.system)
+            try vcpu.write(state.general)
+            vcpu.codeChanged(plan.codeRanges)
+        } catch {
+            throw .driver(error)
+        }
+    }
+
+    private static func provideMemory(
+        _ regions: [GuestRegion], to machine: any VirtualMachine, _ memory: GuestMemory
+    ) throws(GuestStartError) {
+        for region in regions {
+            let host: HostMemory
+            do throws(SystemCallError) {
+                host = try HostMemory(byteCount: region.byteCount)
+            } catch {
+                throw .memory(error)
+            }
+            let piece = unsafe MemoryRegion(
+                start: region.start, byteCount: region.byteCount,
+                isGuestWritable: region.isGuestWritable, host: host.base)
+            do throws(HypervisorError) {
+                try memory.add(piece)
+                try machine.map(piece)
+            } catch {
+                throw .driver(error)
+            }
+        }
+    }
+
+    /// Reads the registers after the guest has run.
+    func refreshState() throws(HypervisorError) {
+        state = try vcpu.readState()
+    }
+
+    /// Replaces the general registers of a guest that stands.
+    func write(_ registers: RegisterFile) throws(HypervisorError) {
+        try vcpu.write(registers)
+        state.general = registers
+    }
+
+    /// Appends what is mapped from the start of `range` on; answers how many bytes that was.
+    func read(_ range: GuestVirtualRange, appendingTo bytes: inout [UInt8]) -> Int {
+        readVirtual(range, system: state.system, memory: memory, appendingTo: &bytes)
+    }
+
+    func write(_ bytes: Span<UInt8>, at address: GuestVirtualAddress) -> Bool {
+        writeVirtual(bytes, at: address, system: state.system, memory: memory)
+    }
+
+    /// Where `address` lies in physical memory, when there is memory behind it.
+    func physicalAddress(of address: GuestVirtualAddress) -> GuestPhysicalAddress? {
+        PageWalk.translate(address, system: state.system, memory: memory)?.physicalAddress
+    }
+
+    func byte(at address: GuestPhysicalAddress) -> UInt8? {
+        var bytes: [UInt8] = []
+        guard memory.read(at: address, byteCount: 1, appendingTo: &bytes) else { return nil }
+        return bytes.first
+    }
+}
+
+extension GuestOptions {
+    fileprivate init(_ settings: WorkerSettings) {
+        self.init(
+            abi: settings.abi,
+            sizes: GuestMemorySizes(
+                heap: settings.heap, scratch: settings.scratch, input: settings.input,
+                output: settings.output),
+            acceptsUnversionedGuest: settings.acceptsUnversionedGuest)
+    }
+}

@@ -1,0 +1,76 @@
+import GuestModel
+import LinuxSystem
+import WireProtocol
+
+/// The worker's end of the socket to the supervisor.
+final class SupervisorLink {
+    private let socket: MessageSocket
+    /// Records that found the socket full since the last one that went through.
+    private var lost = 0
+
+    init(_ descriptor: consuming OwnedDescriptor) {
+        socket = MessageSocket(descriptor, byteCountMax: WireLimits.frameBytesMax)
+    }
+
+    var descriptor: Int32 { socket.rawValue }
+
+    func claimKick() throws(SystemCallError) {
+        try socket.claimKick()
+        try socket.setKickEnabled(true)
+    }
+
+    /// Sends a notice; one that does not fit is dropped and counted, never waited for.
+    ///
+    /// - Returns: whether it went.
+    @discardableResult
+    func send(_ notice: WorkerNotice) -> Bool {
+        if lost > 0, socket.send(lostRecords.encoded()) { lost = 0 }
+        guard lost == 0, socket.send(notice.encoded()) else {
+            lost += 1
+            return false
+        }
+        return true
+    }
+
+    private var lostRecords: WorkerNotice {
+        .log(.warning, "\(lost) records were lost: the supervisor was busy")
+    }
+
+    func report(_ state: SandboxState, _ text: String) {
+        send(.state(state, text))
+    }
+
+    /// The next order that is there.
+    func nextOrder() -> Incoming<WorkerOrder> {
+        switch socket.receive() {
+        case .nothing: return .nothing
+        case .ended: return .ended("the supervisor is gone")
+        case .bytes(let count):
+            do throws(WireError) {
+                return .message(try WorkerOrder(frame: socket.message, count: count))
+            } catch {
+                return .ended("bad order: \(error)")
+            }
+        }
+    }
+
+    /// Waits for the first order as long as the supervisor lives; nil when it is gone.
+    func waitForOrder() -> WorkerOrder? {
+        var set = PollSet([socket.rawValue])
+        while true {
+            switch nextOrder() {
+            case .message(let order): return order
+            case .ended: return nil
+            case .nothing: set.wait(milliseconds: -1)
+            }
+        }
+    }
+}
+
+/// What came of looking for a frame.
+enum Incoming<Message> {
+    case message(Message)
+    case nothing
+    /// The connection is over; why, for the log.
+    case ended(String)
+}

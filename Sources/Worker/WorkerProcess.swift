@@ -1,0 +1,174 @@
+// Worker: the process that owns one guest.
+//
+// It holds the hypervisor's VM, the vCPU and guest memory, and has exactly one thread. While the guest
+// stands, that thread serves requests; while the guest runs, it sits in the driver's run call, and a
+// signal brings it back when a socket has something to say (`KickSignal`).
+//
+// Nothing of the guest is looked at before the process is confined and the supervisor has said start.
+// Start here, then `VCPULoop.swift` (the one place that runs the guest), `DebugService.swift` (what a
+// stub may ask) and `GuestPorts.swift` (what the guest may ask).
+
+package import GuestModel
+import Glibc
+package import Hypervisor
+package import Jail
+import LinuxSystem
+import WireProtocol
+
+/// Why a worker process ended; the raw values are exit codes.
+package enum WorkerExit: Int32, Sendable {
+    /// The guest finished, or the supervisor asked for the end.
+    case finished = 0
+    case guestCrashed = 1
+    case usage = 64
+    /// The image is not one this worker can run.
+    case guestRejected = 65
+    case hypervisorUnusable = 69
+    case internalError = 70
+    case systemError = 71
+    case notConfined = 77
+}
+
+/// What a worker program adds to the role: its driver.
+package struct WorkerDriver: Sendable {
+    package let name: DriverName
+    package let role: ConfinedRole
+    /// Makes the machine, before confinement; takes over the inherited device.
+    package let makeMachine:
+        @Sendable (DriverCapabilities) throws(HypervisorError) -> any VirtualMachine
+    /// Runs the capability probe.
+    package let probe: @Sendable () throws(HypervisorError) -> DriverCapabilities
+
+    package init(
+        name: DriverName, role: ConfinedRole,
+        makeMachine:
+            @escaping @Sendable (DriverCapabilities) throws(HypervisorError)
+            -> any VirtualMachine,
+        probe: @escaping @Sendable () throws(HypervisorError) -> DriverCapabilities
+    ) {
+        self.name = name
+        self.role = role
+        self.makeMachine = makeMachine
+        self.probe = probe
+    }
+}
+
+/// One worker process from its arguments to its exit code.
+package enum WorkerProcess {
+    /// Runs the worker that the command line describes.
+    ///
+    /// `PROGRAM NAME DRIVER CAPABILITIES` runs the guest of sandbox NAME; `PROGRAM --probe DRIVER`
+    /// prints what the driver can do here and needs no descriptors.
+    package static func main(arguments: [String], drivers: [WorkerDriver]) -> Int32 {
+        if arguments.count == 3, arguments[1] == "--probe" {
+            return probe(arguments[2], drivers: drivers)
+        }
+        guard arguments.count == 4, SandboxName(arguments[1]) != nil,
+            let driver = drivers.first(where: { $0.name.rawValue == arguments[2] }),
+            let capabilities = UInt32(arguments[3])
+        else {
+            writeToStandardError(
+                "\(arguments.first ?? "worker") is started by hyperlight-supervisor; "
+                    + "by hand only: --probe DRIVER\n")
+            return WorkerExit.usage.rawValue
+        }
+        return serve(driver, DriverCapabilities(rawValue: capabilities)).rawValue
+    }
+
+    private static func probe(_ name: String, drivers: [WorkerDriver]) -> Int32 {
+        guard let driver = drivers.first(where: { $0.name.rawValue == name }) else {
+            writeToStandardError("this program has no driver \(name)\n")
+            return WorkerExit.usage.rawValue
+        }
+        do throws(HypervisorError) {
+            let capabilities = try driver.probe()
+            writeLine("driver=\(name) usable=yes capabilities=\(capabilities.rawValue)")
+            return WorkerExit.finished.rawValue
+        } catch {
+            writeLine("driver=\(name) usable=no reason=\(error)")
+            return WorkerExit.hypervisorUnusable.rawValue
+        }
+    }
+
+    private static func writeLine(_ text: String) {
+        let bytes = Array((text + "\n").utf8)
+        // The reader may be gone; there is nobody else to tell.
+        _ = unsafe bytes.withUnsafeBytes { unsafe write(1, $0.baseAddress, $0.count) }
+    }
+
+    private static func serve(
+        _ driver: WorkerDriver, _ capabilities: DriverCapabilities
+    ) -> WorkerExit {
+        let supervisor = SupervisorLink(OwnedDescriptor(ChildDescriptor.control))
+        let machine: any VirtualMachine
+        do throws(HypervisorError) {
+            machine = try driver.makeMachine(capabilities)
+        } catch {
+            supervisor.report(.failed, "\(driver.name.rawValue): \(error)")
+            return .hypervisorUnusable
+        }
+        do throws(SystemCallError) {
+            try installKick(machine.vcpu.kick)
+        } catch {
+            supervisor.report(.failed, error.description)
+            return .systemError
+        }
+        return serve(machine, driver, supervisor)
+    }
+
+    private static func serve(
+        _ machine: any VirtualMachine, _ driver: WorkerDriver, _ supervisor: SupervisorLink
+    ) -> WorkerExit {
+        do throws(SystemCallError) {
+            try supervisor.claimKick()
+            let debug = try DebugLink(
+                listener: OwnedDescriptor(ChildDescriptor.Worker.debugListener),
+                supervisor: getppid())
+            let image = try MappedImage(OwnedDescriptor(ChildDescriptor.Worker.image))
+            return start(machine, image, driver, supervisor, debug)
+        } catch {
+            supervisor.report(.failed, error.description)
+            return .systemError
+        }
+    }
+
+    private static func start(
+        _ machine: any VirtualMachine, _ image: borrowing MappedImage, _ driver: WorkerDriver,
+        _ supervisor: SupervisorLink, _ debug: DebugLink
+    ) -> WorkerExit {
+        do throws(ConfinementError) {
+            try confine(driver.role)
+        } catch {
+            supervisor.report(.failed, "not confined: \(error)")
+            return .notConfined
+        }
+        guard supervisor.send(.hello(Hello(buildID: buildID))),
+            case .start(let settings)? = supervisor.waitForOrder()
+        else { return .finished }
+        return run(machine, image, settings, supervisor, debug)
+    }
+
+    private static func run(
+        _ machine: any VirtualMachine, _ image: borrowing MappedImage, _ settings: WorkerSettings,
+        _ supervisor: SupervisorLink, _ debug: DebugLink
+    ) -> WorkerExit {
+        let inputs = GuestInputs(seed: settings.seed)
+        do throws(GuestStartError) {
+            let guest = try Guest(machine, image: image.bytes, settings: settings, inputs: inputs)
+            let loop = VCPULoop(
+                guest: guest, settings: settings, supervisor: supervisor, debug: debug)
+            return loop.run()
+        } catch {
+            supervisor.report(.failed, error.description)
+            return error.exit
+        }
+    }
+
+    private static func installKick(_ kick: Kick) throws(SystemCallError) {
+        switch kick {
+        case .flag(let flag): unsafe try KickSignal.install(flag: flag)
+        case .function(let function, let argument):
+            unsafe try KickSignal.install(function: function, argument: argument)
+        }
+    }
+}
