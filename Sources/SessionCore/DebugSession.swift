@@ -106,9 +106,10 @@ package struct DebugSession: Sendable {
         return takeActions()
     }
 
-    /// Takes bytes that the client sent.
-    package mutating func receive(_ bytes: Span<UInt8>, now: UInt64) -> [Action] {
+    /// Takes the first `count` bytes of `buffer`, which the client sent.
+    package mutating func receive(_ buffer: [UInt8], count: Int, now: UInt64) -> [Action] {
         self.now = now
+        let bytes = buffer.span.extracting(first: count)
         var index = 0
         while client != .none, let event = decoder.receive(bytes, from: &index) {
             handle(event)

@@ -118,7 +118,7 @@ struct StubLoop: ~Copyable {
         case .nothing: break
         case .ended: loseClient()
         case .bytes(let count):
-            perform(session.receive(clientBuffer.span.extracting(first: count), now: now))
+            perform(session.receive(clientBuffer, count: count, now: now))
         }
     }
 
