@@ -142,5 +142,24 @@ let package = Package(
         .testTarget(
             name: "GuestABITests", dependencies: ["GuestABI", "GuestModel"], exclude: ["Golden"],
             swiftSettings: strict),
+        // Tests of the drivers: one suite for all of them
+        .target(
+            name: "ConformanceSupport", path: "Tests/ConformanceSupport",
+            cSettings: [.define("_GNU_SOURCE")]),
+        .target(
+            name: "DriverConformance",
+            dependencies: ["GuestModel", "Hypervisor", "ConformanceSupport"],
+            path: "Tests/DriverConformance", swiftSettings: nearC),
+        .testTarget(
+            name: "HypervisorEmulatorTests",
+            dependencies: ["GuestModel", "Hypervisor", "HypervisorEmulator", "DriverConformance"],
+            swiftSettings: nearC),
+        .testTarget(
+            name: "HypervisorKVMTests",
+            dependencies: [
+                "CLinux", "GuestModel", "Hypervisor", "HypervisorKVM", "LinuxSystem",
+                "DriverConformance",
+            ],
+            swiftSettings: nearC),
     ]
 )

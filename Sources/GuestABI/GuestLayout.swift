@@ -8,13 +8,6 @@ package struct GuestRegion: Hashable, Sendable {
     package let isGuestWritable: Bool
 }
 
-/// One of the two message buffers of a Hyperlight guest.
-package struct GuestBuffer: Hashable, Sendable {
-    /// Where the host reads and writes it.
-    package let start: GuestPhysicalAddress
-    package let byteCount: UInt64
-}
-
 /// Where a Hyperlight guest and its host exchange messages.
 package struct GuestIOLayout: Hashable, Sendable {
     /// Host to guest.

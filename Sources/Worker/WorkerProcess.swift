@@ -11,7 +11,7 @@
 package import GuestModel
 import Glibc
 package import Hypervisor
-package import Jail
+import Jail
 import LinuxSystem
 import WireProtocol
 
@@ -32,7 +32,6 @@ package enum WorkerExit: Int32, Sendable {
 /// What a worker program adds to the role: its driver.
 package struct WorkerDriver: Sendable {
     package let name: DriverName
-    package let role: ConfinedRole
     /// Makes the machine, before confinement; takes over the inherited device.
     package let makeMachine:
         @Sendable (DriverCapabilities) throws(HypervisorError) -> any VirtualMachine
@@ -40,14 +39,13 @@ package struct WorkerDriver: Sendable {
     package let probe: @Sendable () throws(HypervisorError) -> DriverCapabilities
 
     package init(
-        name: DriverName, role: ConfinedRole,
+        name: DriverName,
         makeMachine:
             @escaping @Sendable (DriverCapabilities) throws(HypervisorError)
             -> any VirtualMachine,
         probe: @escaping @Sendable () throws(HypervisorError) -> DriverCapabilities
     ) {
         self.name = name
-        self.role = role
         self.makeMachine = makeMachine
         self.probe = probe
     }
@@ -137,7 +135,7 @@ package enum WorkerProcess {
         _ supervisor: SupervisorLink, _ debug: DebugLink
     ) -> WorkerExit {
         do throws(ConfinementError) {
-            try confine(driver.role)
+            try confine(role(of: driver.name))
         } catch {
             supervisor.report(.failed, "not confined: \(error)")
             return .notConfined
@@ -161,6 +159,14 @@ package enum WorkerProcess {
         } catch {
             supervisor.report(.failed, error.description)
             return error.exit
+        }
+    }
+
+    /// The list of system calls that fits a driver. MSHV has no driver yet, and so no list either.
+    private static func role(of driver: DriverName) -> ConfinedRole {
+        switch driver {
+        case .kvm, .mshv: .workerKVM
+        case .emulator: .workerEmulator
         }
     }
 

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "CLinuxKVM.h"
+
 // --- this build -------------------------------------------------------------------------------
 /// The commit all programs of one build were made from, or "unknown".
 const char *clinux_build_id(void);

@@ -1,0 +1,58 @@
+#include "ConformanceSupport.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static void apply_kick(int signal, siginfo_t *info, void *context) {
+    (void)signal;
+    (void)context;
+    conformance_kick *kick = info->si_value.sival_ptr;
+    if (kick == NULL) return;
+    if (kick->function) kick->function(kick->argument);
+    if (kick->flag) *(volatile unsigned char *)kick->flag = 1;
+}
+
+static void give_up(int signal, siginfo_t *info, void *context) {
+    (void)signal;
+    (void)context;
+    static const char text[] = "conformance case did not end: ";
+    const char *name = info->si_value.sival_ptr;
+    (void)!write(2, text, sizeof text - 1);
+    (void)!write(2, name, strlen(name));
+    (void)!write(2, "\n", 1);
+    _exit(70);
+}
+
+static long arm(int signal, void (*handler)(int, siginfo_t *, void *), void *value,
+                unsigned milliseconds) {
+    // No SA_RESTART: the signal has to end the system call that the vCPU is in.
+    struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
+    if (sigaction(signal, &action, NULL) < 0) return -errno;
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = signal};
+    event.sigev_value.sival_ptr = value;
+    event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+    // The raw calls: glibc's timer_t is not promised to be a small number.
+    int timer = 0;
+    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) < 0) return -errno;
+    struct itimerspec when = {.it_value = {milliseconds / 1000, milliseconds % 1000 * 1000000L}};
+    if (syscall(SYS_timer_settime, timer, 0, &when, NULL) < 0) return -errno;
+    return timer;
+}
+
+long conformance_arm_kick(conformance_kick *kick, unsigned milliseconds) {
+    return arm(SIGRTMIN + 5, apply_kick, kick, milliseconds);
+}
+
+long conformance_arm_watchdog(const char *name, unsigned milliseconds) {
+    return arm(SIGRTMIN + 6, give_up, (void *)(uintptr_t)name, milliseconds);
+}
+
+void conformance_disarm(long timer) {
+    if (timer >= 0) syscall(SYS_timer_delete, (int)timer);
+}

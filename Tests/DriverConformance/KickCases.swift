@@ -1,0 +1,2 @@
+/// To come.
+let kickCases: [ConformanceCase] = []

@@ -1,0 +1,2 @@
+/// To come.
+let memoryCases: [ConformanceCase] = []
