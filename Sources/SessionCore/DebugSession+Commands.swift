@@ -1,0 +1,184 @@
+import GDBRemote
+import GuestModel
+import WireProtocol
+
+extension DebugSession {
+    /// Does one command now: nothing it needs is missing.
+    mutating func perform(_ command: Command) {
+        switch command {
+        case .unsupported: reply("")
+        case .supportedFeatures(let features): offerFeatures(features)
+        case .startNoAckMode:
+            reply("OK")
+            acknowledges = false
+            lastReply = []
+        case .symbolLookupOffer: reply("OK")
+        case .currentThread: replyThread(prefix: "QC")
+        case .firstThreads: replyThread(prefix: "m")
+        case .moreThreads: reply("l")
+        case .threadDescription(let thread): describe(thread)
+        case .selectThread(let thread), .isThreadAlive(let thread):
+            if identity.matches(thread) { reply("OK") } else { reply(.noSuchThread) }
+        case .isAttached: reply("1")
+        case .resumeActions: reply("vCont;c;C;s;S;r")
+        case .targetDescription(let offset, let byteCount):
+            let document = TargetDescription.bytes
+            reply { $0.packet(object: document.span, offset: offset, byteCount: byteCount) }
+        case .unknownAnnex: reply(.unknownAnnex)
+        case .monitor(let text): monitor(text)
+        case .sectionOffsets: replyOffsets()
+        case .detach(let process, let staysStopped):
+            performDetach(process: process, staysStopped: staysStopped)
+        case .kill(let wantsReply): performKill(wantsReply: wantsReply)
+        case .stopReason, .readRegisters, .writeRegisters, .readRegister, .writeRegister,
+            .readMemory, .writeMemory, .checksumMemory, .insertBreakpoint, .removeBreakpoint,
+            .resume:
+            performOnGuest(command)
+        }
+    }
+
+    // MARK: - Without the guest
+
+    private mutating func offerFeatures(_ features: ClientFeatures) {
+        self.features = features
+        var offer = "PacketSize=20000;QStartNoAckMode+;qXfer:features:read+;vContSupported+"
+        offer += ";swbreak+;hwbreak+;error-message+;binary-upload+"
+        if features.contains(.multiprocess) { offer += ";multiprocess+" }
+        reply(offer)
+    }
+
+    private mutating func replyThread(prefix: String) {
+        let (identity, features) = (identity, features)
+        reply { encoder in
+            encoder.start()
+            encoder.append(prefix)
+            encoder.append(threadOf: identity, features)
+            encoder.finish()
+        }
+    }
+
+    private mutating func describe(_ thread: ThreadID) {
+        guard identity.matches(thread) else { return reply(.noSuchThread) }
+        let text: [UInt8] = Array("vCPU 0 (\(guest.word))".utf8)
+        reply { encoder in
+            encoder.start()
+            encoder.append(hex: text.span)
+            encoder.finish()
+        }
+    }
+
+    private mutating func monitor(_ text: [UInt8]) {
+        let words = String(decoding: text.prefix(64), as: UTF8.self)
+            .split(separator: " ").joined(separator: " ")
+        let isHelp = words == "help" || words.isEmpty
+        let lines =
+            isHelp
+            ? ["Commands of this stub:\n", "help    this list\n"]
+            : ["unknown command; try 'monitor help'\n"]
+        let features = features
+        reply { encoder in
+            for line in lines { encoder.packet(output: line) }
+            if isHelp {
+                encoder.packet("OK")
+            } else {
+                encoder.packet(.commandFailed, for: features)
+            }
+        }
+    }
+
+    /// The absolute address of the first segment, as gdb takes it.
+    private mutating func replyOffsets() {
+        guard let facts else { return reply(.workerGone) }
+        let address = facts.loadBias &+ facts.firstSegmentAddress
+        reply { encoder in
+            encoder.start()
+            encoder.append("TextSeg=")
+            encoder.append(number: address)
+            encoder.finish()
+        }
+    }
+
+    // MARK: - The end of a session
+
+    private mutating func performDetach(process: UInt64?, staysStopped: Bool) {
+        if let process, process != identity.process { return reply(.noSuchThread) }
+        detach(staysStopped ? .leaveStopped : .asConfigured, then: .replyDone)
+    }
+
+    private mutating func performKill(wantsReply: Bool) {
+        let isGDB = features.contains(.relocateInstruction)
+        detach(.kill, then: wantsReply ? .replyDone : isGDB ? .close : .replyKilled)
+    }
+
+    /// Lets the guest go, now or after the worker's next reply.
+    mutating func detach(_ mode: DetachMode, then followUp: DetachFollowUp) {
+        deadlines.halt = nil
+        switch guest {
+        case .detached, .ended, .lost:
+            finishDetach(followUp)
+            return
+        case .attaching, .stopped, .running: break
+        }
+        switch outstanding {
+        case nil:
+            send(.detach(mode), as: .detach(followUp))
+            guest = .detached
+        case .attach, .memory, .checksum, .memoryWrite, .registerWrite, .breakpoint,
+            .extendedState, .abandoned:
+            plannedDetach = PlannedDetach(mode: mode, followUp: followUp)
+            deadlines.request = now + Deadlines.requestTime
+        case .detach: break
+        }
+    }
+
+    /// The worker has let the guest go (or there was nothing to let go).
+    mutating func finishDetach(_ followUp: DetachFollowUp) {
+        if client == .talking {
+            switch followUp {
+            case .nothing: break
+            case .replyDone: reply("OK")
+            case .replyKilled: reply(.killed(signal: StopReply.Signal.kill))
+            case .close: break
+            }
+            if followUp != .nothing {
+                // Another packet of the same client begins a session anew.
+                client = .silent
+                deadlines.client = now + Deadlines.silenceTime
+                actions.append(.reportDetached(reason: "detached by the client"))
+            }
+            if followUp == .close { closeClient("killed by the client") }
+        }
+        exitIfDone()
+    }
+
+    // MARK: - Requests
+
+    mutating func send(_ request: DebugRequest, as outstanding: OutstandingRequest) {
+        actions.append(.sendToWorker(request))
+        self.outstanding = outstanding
+        deadlines.request = now + Deadlines.requestTime
+    }
+
+    /// Begins a session when a client talks and no session is there.
+    mutating func attachIfWanted() {
+        guard client == .talking, guest == .detached, outstanding == nil, !isWorkerLost else {
+            return
+        }
+        send(.attach, as: .attach)
+        guest = .attaching
+        deadlines.halt = Deadlines.Halt(
+            repeatAt: now + Deadlines.haltTime, giveUpAt: now + Deadlines.haltTime)
+    }
+}
+
+extension DebugSession.Guest {
+    /// One word for people.
+    fileprivate var word: String {
+        switch self {
+        case .detached, .attaching, .running: "running"
+        case .stopped(let stopped): stopped.isCrashed ? "crashed" : "stopped"
+        case .ended: "ended"
+        case .lost: "lost"
+        }
+    }
+}

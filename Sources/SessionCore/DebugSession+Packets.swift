@@ -1,0 +1,143 @@
+import GDBRemote
+import GuestModel
+import WireProtocol
+
+extension DebugSession {
+    /// Most packets kept while the worker is asked; clients send one at a time.
+    private static let waitingMax = 8
+
+    /// Takes the body of a good packet.
+    mutating func packet(_ body: [UInt8]) {
+        if acknowledges { encoder.acknowledge() }
+        if client == .silent {
+            client = .talking
+            deadlines.client = nil
+            actions.append(.reportAttached)
+        }
+        attachIfWanted()
+        if mustWait(body) {
+            keep(body)
+        } else {
+            carryOut(body)
+        }
+    }
+
+    /// Carries out packets that waited, as far as they need wait no longer.
+    mutating func serveWaiting() {
+        while client != .none, let body = waiting.first {
+            waiting.removeFirst()
+            guard !needsPatience(body) else {
+                waiting.insert(body, at: 0)
+                return
+            }
+            carryOut(body)
+        }
+    }
+
+    /// Whether `body` cannot be answered yet, or not before others.
+    private func mustWait(_ body: [UInt8]) -> Bool {
+        if guest == .running { return !endsSession(body) }
+        return !waiting.isEmpty || needsPatience(body)
+    }
+
+    private func needsPatience(_ body: [UInt8]) -> Bool {
+        if guest == .running || outstanding?.hasClientWaiting == true { return true }
+        if plannedDetach != nil { return true }
+        switch outstanding {
+        case .detach: return true
+        case .attach, .extendedState: return needsWorker(body)
+        case .abandoned, nil: return guest == .attaching && needsWorker(body)
+        case .memory, .checksum, .memoryWrite, .registerWrite, .breakpoint: return true
+        }
+    }
+
+    /// Whether the answer depends on the guest (and not only on this session).
+    private func needsWorker(_ body: [UInt8]) -> Bool {
+        (try? Command(body: body))?.needsGuest ?? false
+    }
+
+    private func endsSession(_ body: [UInt8]) -> Bool {
+        (try? Command(body: body))?.endsSession ?? false
+    }
+
+    private mutating func keep(_ body: [UInt8]) {
+        let limit = guest == .running ? 1 : Self.waitingMax
+        guard waiting.count < limit else {
+            closeClient("packets came that nobody asked for")
+            return
+        }
+        waiting.append(body)
+    }
+
+    private mutating func carryOut(_ body: [UInt8]) {
+        do throws(PacketError) {
+            perform(try Command(body: body))
+        } catch {
+            switch error {
+            case .malformed:
+                reply(.malformed)
+                countMalformed()
+            case .noSuchThread: reply(.noSuchThread)
+            }
+        }
+    }
+
+    // MARK: - Replies
+
+    /// Frames one reply and remembers it for a `-`.
+    mutating func reply(_ build: (inout PacketEncoder) -> Void) {
+        let start = encoder.bytes.count
+        build(&encoder)
+        if acknowledges { lastReply = Array(encoder.bytes[start...]) }
+    }
+
+    mutating func reply(_ text: String) {
+        reply { $0.packet(text) }
+    }
+
+    mutating func reply(_ error: ErrorReply, text: String? = nil) {
+        let features = features
+        reply { $0.packet(error, text: text, for: features) }
+    }
+
+    mutating func reply(_ stop: StopReply) {
+        let registers = stoppedGuest?.state.general ?? .init()
+        let (identity, features) = (identity, features)
+        reply { $0.packet(stop, registers: registers, identity: identity, features: features) }
+    }
+
+    var stoppedGuest: StoppedGuest? {
+        guard case .stopped(let stopped) = guest else { return nil }
+        return stopped
+    }
+}
+
+extension Command {
+    /// Whether the guest must stand, or be known to have ended, before this can be answered.
+    var needsGuest: Bool {
+        switch self {
+        case .unsupported, .supportedFeatures, .startNoAckMode, .symbolLookupOffer, .currentThread,
+            .firstThreads, .moreThreads, .threadDescription, .selectThread, .isThreadAlive,
+            .isAttached, .resumeActions, .targetDescription, .unknownAnnex, .monitor:
+            false
+        case .stopReason, .detach, .kill, .readRegisters, .writeRegisters, .readRegister,
+            .writeRegister, .readMemory, .writeMemory, .checksumMemory, .insertBreakpoint,
+            .removeBreakpoint, .resume, .sectionOffsets:
+            true
+        }
+    }
+
+    /// Whether this is obeyed while the guest runs.
+    var endsSession: Bool {
+        switch self {
+        case .detach, .kill: true
+        case .unsupported, .supportedFeatures, .startNoAckMode, .symbolLookupOffer, .currentThread,
+            .firstThreads, .moreThreads, .threadDescription, .selectThread, .isThreadAlive,
+            .isAttached, .resumeActions, .targetDescription, .unknownAnnex, .monitor, .stopReason,
+            .readRegisters, .writeRegisters, .readRegister, .writeRegister, .readMemory,
+            .writeMemory, .checksumMemory, .insertBreakpoint, .removeBreakpoint, .resume,
+            .sectionOffsets:
+            false
+        }
+    }
+}

@@ -1,0 +1,189 @@
+import GDBRemote
+import GuestModel
+import WireProtocol
+
+extension DebugSession {
+    /// Takes a message of the worker.
+    mutating func workerSaid(_ message: DebugReply) {
+        switch message {
+        case .stopped(let event): guestStopped(event)
+        case .ended(let end): guestEnded(end)
+        case .done, .refused, .attached, .memory, .extendedState:
+            guard let request = outstanding else {
+                // Only a resume goes without a reply of its own; a refusal of it ends the wait.
+                if case .refused(let refusal) = message, guest == .running {
+                    return resumeRefused(refusal)
+                }
+                return workerMisbehaved()
+            }
+            outstanding = nil
+            deadlines.request = nil
+            answered(request, by: message)
+            afterReply()
+        }
+    }
+
+    private mutating func answered(_ request: OutstandingRequest, by message: DebugReply) {
+        switch (request, message) {
+        case (.abandoned, _): break
+        case (.attach, .attached(let facts)): self.facts = facts
+        case (.attach, .refused(let refusal)):
+            guest = .detached
+            closeClient("the worker refused the session: \(refusal)")
+        case (.detach(let followUp), _): finishDetach(followUp)
+        case (.memory(let form), .memory(let bytes)):
+            reply { $0.packet(memory: bytes.span, form: form) }
+        case (.checksum(var checksum), .memory(let bytes)):
+            if checksum.add(bytes) { readOn(checksum) } else { reply(.notMapped) }
+        case (.memoryWrite, .done), (.breakpoint, .done): reply("OK")
+        case (.registerWrite(let state, let mode), .done): registersWritten(state, then: mode)
+        case (.extendedState(let command), .extendedState(let state)):
+            extendedStateCame(state, for: command)
+        case (.extendedState(let command), .refused):
+            extendedStateCame(nil, for: command)
+        case (_, .refused(let refusal)): reply(refusal.error, text: refusal.text)
+        default: workerMisbehaved()
+        }
+    }
+
+    /// What had to wait for the reply.
+    private mutating func afterReply() {
+        if let planned = plannedDetach, outstanding == nil {
+            plannedDetach = nil
+            detach(planned.mode, then: planned.followUp)
+        }
+        attachIfWanted()
+        serveWaiting()
+        exitIfDone()
+    }
+
+    private mutating func registersWritten(_ state: VCPUState, then mode: ResumeMode?) {
+        if case .stopped(var stopped) = guest {
+            stopped.state = state
+            guest = .stopped(stopped)
+        }
+        if let mode { run(mode) } else { reply("OK") }
+    }
+
+    private mutating func extendedStateCame(_ state: ExtendedState?, for command: Command?) {
+        if case .stopped(var stopped) = guest {
+            stopped.extended = .known(state)
+            guest = .stopped(stopped)
+        }
+        if let command, client != .none { perform(command) }
+    }
+
+    // MARK: - Events
+
+    private mutating func guestStopped(_ event: StopEvent) {
+        let wasRunning: Bool
+        switch guest {
+        case .running: wasRunning = true
+        case .attaching: wasRunning = false
+        // It crossed with our detach.
+        case .detached: return
+        case .stopped, .ended, .lost: return workerMisbehaved()
+        }
+        deadlines.halt = nil
+        guest = .stopped(StoppedGuest(event))
+        if plannedDetach != nil || client == .none { return }
+        if wasRunning { reply(.stopped(event.reason)) }
+        serveWaiting()
+        readAhead()
+    }
+
+    /// Asks for what a client that looks at all registers will want next.
+    private mutating func readAhead() {
+        guard readsExtendedState, outstanding == nil, case .stopped = guest else { return }
+        readsExtendedState = false
+        // The client need not wait for this.
+        flush()
+        send(.readExtendedState, as: .extendedState(nil))
+    }
+
+    private mutating func guestEnded(_ end: GuestEnd) {
+        let report: StopReply =
+            switch end {
+            case .finished: .exited(code: 0)
+            case .crashed(let crash): .killed(signal: crash.signal)
+            case .killed: .killed(signal: StopReply.Signal.kill)
+            }
+        dropRequest()
+        guard client != .none else {
+            guest = .detached
+            return
+        }
+        if guest == .running {
+            reportEnd(report)
+        } else {
+            guest = .ended(report)
+        }
+        serveWaiting()
+    }
+
+    private mutating func resumeRefused(_ refusal: DebugRefusal) {
+        guard refusal == .crashed else {
+            actions.append(.log(.error, "the worker refused to resume: \(refusal)"))
+            return closeClient("the guest could not be resumed")
+        }
+        reportEnd(.killed(signal: StopReply.Signal.segmentationFault))
+        serveWaiting()
+    }
+
+    /// The worker's socket has ended.
+    mutating func workerLost() {
+        guard !isWorkerLost else { return }
+        isWorkerLost = true
+        dropRequest()
+        switch guest {
+        case .ended: break
+        case .running: reportEnd(.killed(signal: StopReply.Signal.kill))
+        case .attaching, .stopped, .detached: guest = .lost
+        case .lost: break
+        }
+        serveWaiting()
+        exitIfDone()
+    }
+
+    /// Ends the wait for a reply that will not come.
+    private mutating func dropRequest() {
+        let request = outstanding
+        outstanding = nil
+        plannedDetach = nil
+        deadlines.request = nil
+        deadlines.halt = nil
+        guard let request else { return }
+        if case .detach(let followUp) = request {
+            finishDetach(followUp)
+        } else if request.hasClientWaiting {
+            reply(.workerGone)
+        }
+    }
+
+    private mutating func workerMisbehaved() {
+        actions.append(.log(.error, "the worker said something unexpected"))
+        workerLost()
+    }
+}
+
+extension DebugRefusal {
+    fileprivate var error: ErrorReply {
+        switch self {
+        case .notMapped: .notMapped
+        case .noFreeDebugRegister: .noFreeDebugRegister
+        case .running: .busy
+        case .crashed: .notWritable
+        case .notSupported: .notSupported
+        case .invalid: .malformed
+        case .tooManyBreakpoints: .commandFailed
+        }
+    }
+
+    fileprivate var text: String? {
+        switch self {
+        case .crashed: "the guest crashed and can only be read"
+        case .tooManyBreakpoints: "too many software breakpoints"
+        case .notMapped, .noFreeDebugRegister, .running, .notSupported, .invalid: nil
+        }
+    }
+}

@@ -1,0 +1,228 @@
+import LinuxSystem
+import SessionCore
+import WireProtocol
+
+/// The stub's only loop: waits, receives, asks the session, sends.
+struct StubLoop: ~Copyable {
+    private enum Slot {
+        static let worker = 0
+        static let client = 1
+        static let control = 2
+        static let tcpListener = 3
+        static let unixListener = 4
+        static let turnedAway = 5
+        static let count = 6
+    }
+
+    private let descriptors: StubDescriptors
+    private var session: DebugSession
+    private var client: ClientConnection?
+    private var turnedAway: TurnedAwayClient?
+    private var isWorkerLost = false
+    private var exitCode: StubProgram.ExitCode?
+
+    private var set = PollSet([Int32](repeating: -1, count: Slot.count))
+    private var now: UInt64 = 0
+    /// Reused for every frame sent to the worker.
+    private var request: [UInt8] = []
+    private var frameBuffer = [UInt8](repeating: 0, count: WireLimits.frameBytesMax + 1)
+    private var clientBuffer = [UInt8](repeating: 0, count: 65536)
+
+    init(_ descriptors: consuming StubDescriptors, session: DebugSession) {
+        self.descriptors = descriptors
+        self.session = session
+    }
+
+    mutating func run() -> StubProgram.ExitCode {
+        now = monotonicNanoseconds()
+        while true {
+            if let exitCode { return exitCode }
+            watch()
+            let ready = set.wait(milliseconds: timeout)
+            now = monotonicNanoseconds()
+            if ready > 0 { serve() }
+            expire()
+        }
+    }
+
+    // MARK: - Waiting
+
+    private mutating func watch() {
+        let isFull = client != nil && turnedAway != nil
+        set.watch(isWorkerLost ? -1 : descriptors.worker.rawValue, at: Slot.worker)
+        set.watch(
+            client?.descriptor.rawValue ?? -1, at: Slot.client,
+            forOutput: client?.hasPending ?? false)
+        set.watch(descriptors.control.rawValue, at: Slot.control)
+        set.watch(isFull ? -1 : number(of: descriptors.tcpListener), at: Slot.tcpListener)
+        set.watch(isFull ? -1 : number(of: descriptors.unixListener), at: Slot.unixListener)
+        set.watch(turnedAway?.descriptor.rawValue ?? -1, at: Slot.turnedAway)
+    }
+
+    private func number(of descriptor: borrowing OwnedDescriptor?) -> Int32 {
+        switch descriptor {
+        case .some(let descriptor): descriptor.rawValue
+        case .none: -1
+        }
+    }
+
+    /// Milliseconds until the next deadline; -1 for none.
+    private var timeout: Int32 {
+        var deadline = session.nextDeadline ?? .max
+        if let other = turnedAway?.deadline { deadline = min(deadline, other) }
+        if let other = client?.sendDeadline { deadline = min(deadline, other) }
+        guard deadline != .max else { return -1 }
+        guard deadline > now else { return 0 }
+        return Int32(clamping: (deadline - now) / 1_000_000 + 1)
+    }
+
+    private mutating func expire() {
+        if let deadline = session.nextDeadline, now >= deadline { handle(.tick) }
+        if let deadline = client?.sendDeadline, now >= deadline { loseClient() }
+        if let deadline = turnedAway?.deadline, now >= deadline { turnedAway = nil }
+    }
+
+    // MARK: - Serving
+
+    private mutating func serve() {
+        if set.isReadable(Slot.worker) { serveWorker() }
+        if set.isReadable(Slot.client) || set.isWritable(Slot.client) { serveClient() }
+        if set.isReadable(Slot.turnedAway) { serveTurnedAway() }
+        if set.isReadable(Slot.control) { serveControl() }
+        if set.isReadable(Slot.tcpListener) { accept(overTCP: true) }
+        if set.isReadable(Slot.unixListener) { accept(overTCP: false) }
+    }
+
+    private mutating func serveWorker() {
+        switch receive(descriptors.worker, into: &frameBuffer) {
+        case .nothing: break
+        case .ended: loseWorker()
+        case .bytes(let count):
+            do throws(WireError) {
+                handle(.workerSaid(try DebugReply(frame: frameBuffer, count: count)))
+            } catch {
+                notify(.log(.error, "message of the worker: \(error)"))
+                loseWorker()
+            }
+        }
+    }
+
+    private mutating func serveClient() {
+        guard let client else { return }
+        if client.hasPending {
+            guard client.sendPending(now: now) else { return loseClient() }
+            // Whoever does not take answers gets no more of them.
+            guard !client.hasPending else { return }
+        }
+        switch receive(client.descriptor, into: &clientBuffer) {
+        case .nothing: break
+        case .ended: loseClient()
+        case .bytes(let count):
+            perform(session.receive(clientBuffer, count: count, now: now))
+        }
+    }
+
+    private mutating func serveTurnedAway() {
+        guard let stranger = turnedAway else { return }
+        if !stranger.receive(buffer: &clientBuffer) { turnedAway = nil }
+    }
+
+    private mutating func serveControl() {
+        switch receive(descriptors.control, into: &frameBuffer) {
+        case .nothing: break
+        // The supervisor is gone: let everything go at once.
+        case .ended: handle(.stopOrdered)
+        case .bytes(let count):
+            do throws(WireError) {
+                switch try StubOrder(frame: frameBuffer, count: count) {
+                case .stop: handle(.stopOrdered)
+                case .start: exitCode = .internalError
+                }
+            } catch {
+                exitCode = .internalError
+            }
+        }
+    }
+
+    private mutating func accept(overTCP isTCP: Bool) {
+        do throws(SystemCallError) {
+            let accepted =
+                isTCP ? try accept(descriptors.tcpListener) : try accept(descriptors.unixListener)
+            guard let descriptor = accepted else { return }
+            if isTCP { try setClientOptions(descriptor) }
+            admit(descriptor)
+        } catch {
+            notify(.log(.warning, "client not accepted: \(error)"))
+        }
+    }
+
+    private func accept(
+        _ listener: borrowing OwnedDescriptor?
+    ) throws(SystemCallError) -> OwnedDescriptor? {
+        switch listener {
+        case .some(let listener): try acceptConnection(listener)
+        case .none: nil
+        }
+    }
+
+    private mutating func admit(_ descriptor: consuming OwnedDescriptor) {
+        let peer = peerName(descriptor)
+        if let client {
+            guard turnedAway == nil else { return }
+            notify(.log(.info, "second client \(peer) turned away"))
+            turnedAway = TurnedAwayClient(descriptor, attachedPeer: client.peer, now: now)
+        } else {
+            client = ClientConnection(descriptor, peer: peer)
+            handle(.clientConnected)
+        }
+    }
+
+    // MARK: - Acting
+
+    private mutating func loseClient() {
+        client = nil
+        handle(.clientLost)
+    }
+
+    private mutating func loseWorker() {
+        guard !isWorkerLost else { return }
+        isWorkerLost = true
+        handle(.workerLost)
+    }
+
+    private mutating func handle(_ event: DebugSession.Event) {
+        perform(session.handle(event, now: now))
+    }
+
+    private mutating func perform(_ actions: [DebugSession.Action]) {
+        for action in actions {
+            switch action {
+            case .sendToWorker(let request): sendToWorker(request)
+            case .sendToClient(let bytes):
+                if let client, !client.send(bytes, now: now) { loseClient() }
+            case .closeClient(let reason):
+                notify(.log(.info, "client closed: \(reason)"))
+                client = nil
+            case .reportAttached: notify(.clientAttached(client?.peer ?? "unknown"))
+            case .reportDetached(let reason): notify(.clientDetached(reason))
+            case .log(let level, let text): notify(.log(level, text))
+            case .exit: exitCode = exitCode ?? .success
+            }
+        }
+    }
+
+    private mutating func sendToWorker(_ message: DebugRequest) {
+        guard !isWorkerLost else { return }
+        message.encode(into: &request)
+        switch send(descriptors.worker, request) {
+        case .bytes: break
+        // One request is outstanding, so a full socket means that the worker reads no more.
+        case .full, .ended: loseWorker()
+        }
+    }
+
+    /// Tells the supervisor; what it does not take now is lost.
+    private func notify(_ notice: StubNotice) {
+        _ = send(descriptors.control, notice.encoded())
+    }
+}

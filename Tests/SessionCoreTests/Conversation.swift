@@ -1,0 +1,110 @@
+import GDBRemote
+import GuestModel
+import SessionCore
+import WireProtocol
+
+/// One session with both sides played by a test.
+struct Conversation {
+    typealias Action = DebugSession.Action
+
+    private var session = DebugSession(identity: TargetIdentity(process: 0x40_0001))
+    private(set) var now: UInt64 = 1_000_000_000
+
+    /// A session that nobody has connected to.
+    init() {}
+
+    /// A client without acknowledgments in front of a guest that stands.
+    static func stopped(
+        _ stop: StopEvent = .example, features: String = "qSupported:swbreak+;hwbreak+;qRelocInsn+"
+    ) -> Conversation {
+        var conversation = Conversation()
+        conversation.happens(.clientConnected)
+        conversation.client(features)
+        conversation.worker(.attached(.example))
+        conversation.worker(.stopped(stop))
+        conversation.worker(.extendedState(nil))
+        conversation.client("QStartNoAckMode")
+        return conversation
+    }
+
+    /// The same with the guest running.
+    static func running() -> Conversation {
+        var conversation = stopped()
+        conversation.client("vCont;c")
+        return conversation
+    }
+
+    var nextDeadline: UInt64? { session.nextDeadline }
+
+    /// The client sends one packet.
+    @discardableResult
+    mutating func client(_ body: String) -> [Action] { bytes(frame(body)) }
+
+    /// The client sends these bytes as they are.
+    @discardableResult
+    mutating func bytes(_ text: String) -> [Action] {
+        let bytes = Array(text.utf8)
+        return session.receive(bytes, count: bytes.count, now: now)
+    }
+
+    @discardableResult
+    mutating func worker(_ reply: DebugReply) -> [Action] { happens(.workerSaid(reply)) }
+
+    @discardableResult
+    mutating func happens(_ event: DebugSession.Event) -> [Action] {
+        session.handle(event, now: now)
+    }
+
+    /// Time goes by and the session is told.
+    @discardableResult
+    mutating func seconds(_ count: UInt64) -> [Action] {
+        now += count * 1_000_000_000
+        return happens(.tick)
+    }
+}
+
+extension DebugSession.Action {
+    /// Packets to the client; `+` stands for itself.
+    static func says(_ parts: String...) -> Self {
+        .sendToClient(parts.flatMap { Array(($0 == "+" ? "+" : frame($0)).utf8) })
+    }
+}
+
+/// `body` as a packet; the sum is made here anew, not with the code under test.
+func frame(_ body: String) -> String {
+    let sum = body.utf8.reduce(0) { ($0 + Int($1)) % 256 }
+    let digits = String(sum, radix: 16)
+    return "$\(body)#\(digits.count < 2 ? "0" : "")\(digits)"
+}
+
+extension GuestFacts {
+    static let example = GuestFacts(
+        loadBias: 0x1000, firstSegmentAddress: 0x20_0000, capabilities: .complete)
+}
+
+extension StopEvent {
+    static let example = StopEvent(
+        reason: .entryPoint, state: .example,
+        windows: [MemoryWindow(start: .init(0x40_1000), bytes: [0x90, 0xCC, 0xF4, 0x00])])
+
+    /// The same place for another reason.
+    static func example(_ reason: StopReason) -> StopEvent {
+        var event = example
+        event.reason = reason
+        return event
+    }
+}
+
+extension VCPUState {
+    static var example: VCPUState {
+        var state = VCPUState()
+        state.general.rip = 0x40_1000
+        state.general.rsp = 0x8000
+        state.general.rbp = 0x8010
+        return state
+    }
+}
+
+/// The expedited registers of `VCPUState.example`.
+let expedited =
+    "thread:1;10:0010400000000000;6:1080000000000000;7:0080000000000000;11:02000000;core:0;"

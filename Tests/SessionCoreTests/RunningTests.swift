@@ -1,0 +1,149 @@
+import GuestModel
+import SessionCore
+import Testing
+import WireProtocol
+
+struct RunningTests {
+    private static let resumes: [(String, ResumeMode)] = [
+        ("vCont;c", .continue), ("vCont;c:p400001.-1", .continue), ("vCont;s:1;c", .step),
+        ("vCont;C05:1", .continue), ("vCont;S00:1", .step), ("c", .continue), ("s", .step),
+        (
+            "vCont;r4011a1,4011b7:1;c",
+            .stepRange(start: .init(0x40_11A1), end: .init(0x40_11B7))
+        ),
+        ("vCont;r1000,1000:1", .step), ("vCont;s:7;c", .continue),
+    ]
+
+    @Test(arguments: resumes)
+    func `the first action for our thread is done`(_ command: String, _ mode: ResumeMode) {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client(command) == [.sendToWorker(.resume(mode))])
+    }
+
+    @Test func `actions for other threads only are an error`() {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client("vCont;c:7") == [.says("E03")])
+    }
+
+    @Test func `going on elsewhere sets the instruction pointer first`() {
+        var conversation = Conversation.stopped()
+        var registers = VCPUState.example.general
+        registers.rip = 0x5000
+        #expect(conversation.client("c5000") == [.sendToWorker(.writeRegisters(registers))])
+        #expect(conversation.worker(.done) == [.sendToWorker(.resume(.continue))])
+    }
+
+    private static let stops: [(StopReason, String)] = [
+        (.stepped, "T05"), (.interrupted, "T02"), (.guestTrap, "T05"),
+        (.softwareBreakpoint(.init(0x40_1000)), "T05swbreak:;"),
+        (.hardwareBreakpoint(.init(0x40_1000)), "T05hwbreak:;"),
+        (.crashed(.unsupportedInstruction(bytes: [0x0F, 0x0B])), "T04"),
+    ]
+
+    @Test(arguments: stops)
+    func `a stop ends the wait`(_ reason: StopReason, _ head: String) {
+        var conversation = Conversation.running()
+        #expect(conversation.worker(.stopped(.example(reason))) == [.says(head + expedited)])
+        #expect(conversation.client("?") == [.says(head + expedited)])
+    }
+
+    @Test func `an interrupt halts a running guest once`() {
+        var conversation = Conversation.running()
+        #expect(conversation.bytes("\u{3}") == [.sendToWorker(.interrupt)])
+        #expect(conversation.bytes("\u{3}") == [])
+        #expect(
+            conversation.worker(.stopped(.example(.interrupted))) == [.says("T02" + expedited)])
+        #expect(conversation.bytes("\u{3}") == [])
+    }
+
+    @Test func `an interrupt that is not obeyed is repeated and then given up`() {
+        var conversation = Conversation.running()
+        conversation.bytes("\u{3}")
+        #expect(conversation.seconds(1) == [])
+        #expect(conversation.seconds(1) == [.sendToWorker(.interrupt)])
+        #expect(conversation.seconds(2) == [.sendToWorker(.interrupt)])
+        let actions = conversation.seconds(6)
+        #expect(actions.contains { $0.isClose })
+        #expect(actions.contains(.sendToWorker(.detach(.asConfigured))))
+    }
+
+    @Test func `a packet while running is answered after the stop`() {
+        var conversation = Conversation.running()
+        #expect(conversation.client("qC") == [])
+        #expect(
+            conversation.worker(.stopped(.example(.stepped)))
+                == [.says("T05" + expedited, "QC1")])
+    }
+
+    @Test func `a second packet while running ends the session`() {
+        var conversation = Conversation.running()
+        conversation.client("qC")
+        let actions = conversation.client("qC")
+        #expect(actions.contains { $0.isClose })
+        #expect(actions.contains(.sendToWorker(.detach(.asConfigured))))
+    }
+
+    private static let ends: [(GuestEnd, String)] = [
+        (.finished, "W00"), (.killed, "X09"), (.crashed(.tripleFault), "X0b"),
+        (.crashed(.aborted(code: 1, text: "out of memory")), "X06"),
+    ]
+
+    @Test(arguments: ends)
+    func `the guest's end is told and the client may close first`(
+        _ end: GuestEnd, _ answer: String
+    ) {
+        var conversation = Conversation.running()
+        #expect(conversation.worker(.ended(end)) == [.says(answer)])
+        #expect(conversation.happens(.workerLost) == [])
+        #expect(conversation.client("?") == [.says(answer)])
+        #expect(conversation.client("m0,8") == [.says("E03")])
+        #expect(conversation.seconds(4) == [])
+        let actions = conversation.seconds(1)
+        #expect(actions.contains { $0.isClose })
+        #expect(actions.last == .exit)
+    }
+
+    @Test func `the process ends when client and worker are gone`() {
+        var conversation = Conversation.running()
+        conversation.worker(.ended(.finished))
+        conversation.happens(.workerLost)
+        #expect(conversation.happens(.clientLost).last == .exit)
+    }
+
+    @Test func `a lost worker is told to a waiting client`() {
+        var conversation = Conversation.running()
+        #expect(conversation.happens(.workerLost) == [.says("X09")])
+    }
+
+    @Test func `a lost worker behind a stopped guest shows at the next resume`() {
+        var conversation = Conversation.stopped()
+        #expect(conversation.happens(.workerLost) == [])
+        #expect(conversation.client("g") == [.says("E05")])
+        #expect(conversation.client("qC") == [.says("QC1")])
+        #expect(conversation.client("vCont;c") == [.says("X09")])
+    }
+
+    @Test func `a worker lost in the middle of a request is an error`() {
+        var conversation = Conversation.stopped()
+        conversation.client("m0,8")
+        #expect(conversation.happens(.workerLost) == [.says("E05")])
+    }
+
+    @Test func `a worker that does not answer is an error and its late reply is dropped`() {
+        var conversation = Conversation.stopped()
+        conversation.client("m0,8")
+        #expect(conversation.seconds(5).last == .says("E05"))
+        #expect(conversation.client("m0,8") == [.says("E05")])
+        #expect(conversation.worker(.memory([1])) == [])
+        #expect(
+            conversation.client("m0,8")
+                == [.sendToWorker(.readMemory(.init(0), byteCount: 8))])
+    }
+
+    @Test func `a worker without the client's trust is no worker`() {
+        var conversation = Conversation.stopped()
+        let actions = conversation.worker(.memory([1]))
+        #expect(actions.contains { if case .log(.error, _) = $0 { true } else { false } })
+        #expect(conversation.client("vCont;c") == [.says("X09")])
+    }
+}

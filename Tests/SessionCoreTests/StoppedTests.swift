@@ -1,0 +1,203 @@
+import GuestModel
+import SessionCore
+import Testing
+import WireProtocol
+
+struct MemoryTests {
+    @Test(arguments: [("m401000,4", "90ccf400"), ("m401001,1", "cc"), ("m401000,0", "")])
+    func `memory near the stop is answered without the worker`(
+        _ question: String, _ answer: String
+    ) {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client(question) == [.says(answer)])
+    }
+
+    @Test func `other memory is asked of the worker`() {
+        var conversation = Conversation.stopped()
+        #expect(
+            conversation.client("m401002,4")
+                == [.sendToWorker(.readMemory(.init(0x40_1002), byteCount: 4))])
+        #expect(conversation.worker(.memory([1, 2, 3])) == [.says("010203")])
+    }
+
+    @Test func `binary memory is marked and escaped`() {
+        var conversation = Conversation.stopped()
+        conversation.client("x10,2")
+        #expect(conversation.worker(.memory([0x23, 0x41])) == [.says("b}\u{3}A")])
+        #expect(conversation.client("x0,0") == [.says("b")])
+    }
+
+    @Test func `memory that is not there is an error`() {
+        var conversation = Conversation.stopped()
+        conversation.client("m0,8")
+        #expect(conversation.worker(.refused(.notMapped)) == [.says("E0e")])
+    }
+
+    @Test func `a write reaches the worker and what was known is forgotten`() {
+        var conversation = Conversation.stopped()
+        #expect(
+            conversation.client("X401001,2:ab")
+                == [.sendToWorker(.writeMemory(.init(0x40_1001), [0x61, 0x62]))])
+        #expect(conversation.worker(.done) == [.says("OK")])
+        #expect(
+            conversation.client("m401000,1")
+                == [.sendToWorker(.readMemory(.init(0x40_1000), byteCount: 1))])
+    }
+
+    @Test func `the probe for binary writes costs nothing`() {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client("X40312c,0:") == [.says("OK")])
+    }
+
+    @Test func `a checksum is made piece by piece`() {
+        var conversation = Conversation.stopped()
+        #expect(
+            conversation.client("qCRC:1000,10004")
+                == [.sendToWorker(.readMemory(.init(0x1000), byteCount: 0x10000))])
+        let zeros = [UInt8](repeating: 0, count: 0x10000)
+        #expect(
+            conversation.worker(.memory(zeros))
+                == [.sendToWorker(.readMemory(.init(0x11000), byteCount: 4))])
+        guard case .sendToClient(let bytes) = conversation.worker(.memory([1, 2, 3, 4])).first
+        else {
+            Issue.record("no answer")
+            return
+        }
+        #expect(bytes.count == 4 + 9)
+        #expect(bytes[1] == UInt8(ascii: "C"))
+    }
+
+    @Test func `the checksum is that of the manual`() {
+        var conversation = Conversation.stopped()
+        conversation.client("qCRC:1000,9")
+        // CRC-32/MPEG-2 of "123456789".
+        #expect(conversation.worker(.memory(Array("123456789".utf8))) == [.says("C0376e6e7")])
+    }
+
+    @Test func `a checksum over a hole is an error`() {
+        var conversation = Conversation.stopped()
+        conversation.client("qCRC:1000,10")
+        #expect(conversation.worker(.memory([1])) == [.says("E0e")])
+    }
+}
+
+struct RegisterSessionTests {
+    @Test func `one register is answered without the worker`() {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client("p10") == [.says("0010400000000000")])
+    }
+
+    @Test func `all registers are asked for once a stop`() {
+        var conversation = Conversation.running()
+        conversation.worker(.stopped(.example(.stepped)))
+        conversation.client("vCont;s:1;c")
+        #expect(conversation.worker(.stopped(.example(.stepped))) == [.says("T05" + expedited)])
+        #expect(conversation.client("g") == [.sendToWorker(.readExtendedState)])
+        #expect(conversation.worker(.extendedState(nil)).count == 1)
+        #expect(conversation.client("g").allSatisfy { $0 != .sendToWorker(.readExtendedState) })
+    }
+
+    @Test func `a client that reads all registers finds them there at the next stop`() {
+        var conversation = Conversation.stopped()
+        conversation.client("g")
+        conversation.client("vCont;s:1;c")
+        #expect(
+            conversation.worker(.stopped(.example(.stepped))) == [
+                .says("T05" + expedited), .sendToWorker(.readExtendedState),
+            ])
+        #expect(conversation.client("g") == [])
+        #expect(conversation.worker(.extendedState(nil)).count == 1)
+    }
+
+    @Test func `a written register goes through to the worker and is read back`() {
+        var conversation = Conversation.stopped()
+        var registers = VCPUState.example.general
+        registers.rbx = 0x1122
+        #expect(
+            conversation.client("P1=2211000000000000")
+                == [.sendToWorker(.writeRegisters(registers))])
+        #expect(conversation.worker(.done) == [.says("OK")])
+        #expect(conversation.client("p1") == [.says("2211000000000000")])
+        #expect(conversation.client("p0") == [.says("0000000000000000")])
+    }
+
+    @Test func `a refused write leaves the register as it was`() {
+        var conversation = Conversation.stopped()
+        conversation.client("P1=2211000000000000")
+        #expect(conversation.worker(.refused(.invalid)) == [.says("E16")])
+        #expect(conversation.client("p1") == [.says("0000000000000000")])
+    }
+
+    @Test(arguments: [
+        ("P10=0010400000000000", "OK"), ("P12=01000000", "E0d"), ("P12=00000000", "OK"),
+        ("P10=00", "E16"), ("P42=00", "E16"), ("G00", "OK"),
+        ("P39=0100000000000000", "E0d"),
+    ])
+    func `a write that needs no worker is answered`(_ command: String, _ answer: String) {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client(command) == [.says(answer)])
+    }
+}
+
+struct BreakpointSessionTests {
+    private static let table: [(String, DebugRequest, DebugReply, String)] = [
+        ("Z0,401130,1", .insertBreakpoint(.software, .init(0x40_1130)), .done, "OK"),
+        ("z0,401130,1", .removeBreakpoint(.software, .init(0x40_1130)), .done, "OK"),
+        ("Z1,401130,1", .insertBreakpoint(.hardware, .init(0x40_1130)), .done, "OK"),
+        (
+            "Z1,401130,1", .insertBreakpoint(.hardware, .init(0x40_1130)),
+            .refused(.noFreeDebugRegister), "E1c"
+        ),
+        (
+            "Z0,0,1", .insertBreakpoint(.software, .init(0)), .refused(.notMapped), "E0e"
+        ),
+        (
+            "Z0,0,1", .insertBreakpoint(.software, .init(0)), .refused(.tooManyBreakpoints), "E01"
+        ),
+        (
+            "Z1,0,1", .insertBreakpoint(.hardware, .init(0)), .refused(.notSupported), "E13"
+        ),
+    ]
+
+    @Test(arguments: table)
+    func `breakpoints are the worker's`(
+        _ command: String, _ request: DebugRequest, _ reply: DebugReply, _ answer: String
+    ) {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client(command) == [.sendToWorker(request)])
+        #expect(conversation.worker(reply) == [.says(answer)])
+    }
+
+    @Test(arguments: ["Z2,1000,4", "Z3,1000,4", "Z4,1000,4"])
+    func `watchpoints are not offered yet`(_ command: String) {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client(command) == [.says("")])
+    }
+}
+
+struct CrashedTests {
+    private var crashed: Conversation {
+        .stopped(.example(.crashed(.tripleFault)))
+    }
+
+    @Test(arguments: [
+        ("?", "T0b" + expedited), ("m401000,1", "90"), ("M401000,1:00", "E0d"),
+        ("P0=0100000000000000", "E0d"), ("Z0,401000,1", "E0d"), ("vCont;s:1", "E0d"),
+    ])
+    func `a crashed guest can be read and not changed`(_ command: String, _ answer: String) {
+        var conversation = crashed
+        #expect(conversation.client(command) == [.says(answer)])
+    }
+
+    @Test func `going on after a crash ends the guest with its signal`() {
+        var conversation = crashed
+        #expect(conversation.client("vCont;C0b:1") == [.sendToWorker(.resume(.continue))])
+        #expect(conversation.worker(.ended(.crashed(.tripleFault))) == [.says("X0b")])
+    }
+
+    @Test func `a worker that refuses to resume a crash has ended it too`() {
+        var conversation = crashed
+        conversation.client("c")
+        #expect(conversation.worker(.refused(.crashed)) == [.says("X0b")])
+    }
+}
