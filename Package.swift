@@ -129,11 +129,13 @@ let package = Package(
             ],
             swiftSettings: strict),
         .executableTarget(
-            name: "hyperlight-worker", dependencies: ["Worker", "Hypervisor", "HypervisorKVM"],
+            name: "hyperlight-worker",
+            dependencies: ["GuestModel", "LinuxSystem", "Worker", "Hypervisor", "HypervisorKVM"],
             swiftSettings: strict),
         .executableTarget(
             name: "hyperlight-worker-emulator",
-            dependencies: ["Worker", "Hypervisor", "HypervisorEmulator"], swiftSettings: strict),
+            dependencies: ["GuestModel", "Worker", "Hypervisor", "HypervisorEmulator"],
+            swiftSettings: strict),
         .executableTarget(name: "hyperlight-gdbstub", dependencies: ["Stub"], swiftSettings: strict),
         .executableTarget(
             name: "hyperlight-ctl", dependencies: ["ControlClient"], swiftSettings: strict),

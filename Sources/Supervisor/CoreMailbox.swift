@@ -1,4 +1,4 @@
-import LinuxSystem
+package import LinuxSystem
 import Synchronization
 
 /// The one way from the control server's threads to the supervision loop.

@@ -1,4 +1,5 @@
 import ControlAPI
+import GuestModel
 import SandboxConfig
 
 extension SandboxDetails {

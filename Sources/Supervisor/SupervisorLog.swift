@@ -1,5 +1,5 @@
 import ControlAPI
-package import GuestModel
+import GuestModel
 import LinuxSystem
 package import Logging
 package import SandboxConfig
@@ -50,7 +50,7 @@ package struct SupervisorLogHandler: LogHandler {
 
     private static func fields(_ metadata: Logger.Metadata) -> [(String, String)] {
         guard case .array(let pairs) = metadata[Key.fields] else { return [] }
-        return pairs.compactMap { pair in
+        return pairs.compactMap { pair -> (String, String)? in
             guard case .array(let both) = pair, both.count == 2 else { return nil }
             return (both[0].text, both[1].text)
         }
@@ -68,7 +68,7 @@ package struct SupervisorLogHandler: LogHandler {
     }
 }
 
-extension Logger.Metadata.Value {
+extension Logger.MetadataValue {
     fileprivate var text: String { "\(self)" }
 }
 

@@ -7,8 +7,8 @@
 //
 // Start here, then `Sandbox.swift` (one sandbox's life) and `WorkerLauncher.swift` (a child's birth).
 
-package import ControlAPI
-package import GuestModel
+import ControlAPI
+import GuestModel
 import Glibc
 package import LinuxSystem
 package import Logging
