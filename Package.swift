@@ -98,6 +98,7 @@ let package = Package(
                 "GuestModel", "WireProtocol", "ControlAPI", "SandboxConfig", "LinuxSystem", "Jail",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
@@ -129,5 +130,29 @@ let package = Package(
         .executableTarget(name: "hyperlight-gdbstub", dependencies: ["Stub"], swiftSettings: strict),
         .executableTarget(
             name: "hyperlight-ctl", dependencies: ["ControlClient"], swiftSettings: strict),
+
+        // Tests of configuration and control
+        .testTarget(
+            name: "SandboxConfigTests", dependencies: ["GuestModel", "SandboxConfig"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ControlAPITests", dependencies: ["GuestModel", "ControlAPI"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ControlServerTests",
+            dependencies: [
+                "GuestModel", "ControlAPI", "Supervisor",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ControlClientTests",
+            dependencies: [
+                "GuestModel", "ControlAPI", "ControlClient", "Supervisor",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
     ]
 )
