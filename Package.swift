@@ -106,6 +106,7 @@ let package = Package(
                 "GuestModel", "WireProtocol", "ControlAPI", "SandboxConfig", "LinuxSystem", "Jail",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
@@ -163,5 +164,28 @@ let package = Package(
                 "DriverConformance",
             ],
             swiftSettings: nearC),
+        // Tests of configuration and control
+        .testTarget(
+            name: "SandboxConfigTests", dependencies: ["GuestModel", "SandboxConfig"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ControlAPITests", dependencies: ["GuestModel", "ControlAPI"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ControlServerTests",
+            dependencies: [
+                "GuestModel", "ControlAPI", "Supervisor",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ControlClientTests",
+            dependencies: [
+                "GuestModel", "ControlAPI", "ControlClient", "Supervisor",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
     ]
 )

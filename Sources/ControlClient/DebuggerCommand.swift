@@ -13,6 +13,7 @@ package struct DebuggerCommand: Hashable, Sendable {
     ///   - scripts: Files for `gdb -x`, run once attached.
     ///   - arguments: Handed to gdb at the end, as they are.
     ///   - isUsableSocket: Whether a path is a socket that may be connected to.
+    /// - Throws: `Failure.notDebuggable` when there is no door to the sandbox.
     package init(
         _ details: SandboxDetails, scripts: [String] = [], arguments: [String] = [],
         isUsableSocket: (String) -> Bool

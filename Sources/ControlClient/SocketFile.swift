@@ -20,7 +20,7 @@ struct SocketFile {
         mode = String(repeating: "0", count: 4 - digits.count) + digits
     }
 
-    /// `owner root, group hyperlight, mode 0660`
+    /// As messages show it: `owner root, group hyperlight, mode 0660`.
     var text: String { "owner \(owner), group \(group), mode \(mode)" }
 
     /// Whether there is a socket at the path that this process may connect to.

@@ -70,7 +70,8 @@ enum ProgramReplacement {
         pointers.forEach { free($0) }
         throw .cannotRun(
             program,
-            code == ENOENT ? "not found; install it: sudo apt install gdb"
+            code == ENOENT
+                ? "not found; install it: sudo apt install gdb"
                 : String(cString: strerror(code)))
     }
 }

@@ -76,7 +76,8 @@ enum Doctor {
                 name: name, verdict: .fail, detail: "the kernel offers no seccomp filters",
                 remedy: "use a kernel with CONFIG_SECCOMP_FILTER")
         }
-        return Check(name: name, verdict: .pass, detail: "actions: " + actions.joined(separator: " "))
+        return Check(
+            name: name, verdict: .pass, detail: "actions: " + actions.joined(separator: " "))
     }
 
     private static func landlock() -> Check {
