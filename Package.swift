@@ -187,5 +187,20 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
+        // Tests of the jail, and of what every process stands on
+        .target(name: "CJailProbe", path: "Tests/CJailProbe"),
+        .executableTarget(
+            name: "jail-probe", dependencies: ["Jail", "LinuxSystem", "CJailProbe"],
+            path: "Tests/JailProbe", swiftSettings: nearC),
+        .testTarget(
+            name: "JailTests", dependencies: ["Jail", "LinuxSystem", "CSeccomp", "jail-probe"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "LinuxSystemTests", dependencies: ["LinuxSystem", "CLinux"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "WireProtocolTests", dependencies: ["GuestModel", "WireProtocol"],
+            swiftSettings: strict),
+        .testTarget(name: "GuestModelTests", dependencies: ["GuestModel"], swiftSettings: strict),
     ]
 )
