@@ -19,11 +19,27 @@ static void on_watched(uc_engine *uc, uint64_t address, uint32_t size, void *dat
     if (!engine->is_step) report(engine, CUNICORN_WATCHED);
 }
 
-// The library forgets a stop request that comes while it enters a run; here it is remembered.
+// The library forgets a stop request that comes while it prepares to run, so every run starts at an
+// address with this hook, which remembers it. An entry inside a hot loop is given up again.
 static void on_entry(uc_engine *uc, uint64_t address, uint32_t size, void *data) {
     (void)address, (void)size;
-    cunicorn_engine *engine = data;
-    if (engine->is_stopped) uc_emu_stop(uc);
+    struct entry *entry = data;
+    if (entry->engine->is_stopped) uc_emu_stop(uc);
+    if (++entry->calls < ENTRY_CALLS_MAX || entry->hook == 0) return;
+    uc_hook_del(uc, entry->hook);
+    entry->hook = 0;
+}
+
+static int hook_entry(cunicorn_engine *engine, uint64_t address) {
+    for (int i = 0; i < ENTRIES; i++)
+        if (engine->entries[i].hook && engine->entries[i].address == address) return 0;
+    struct entry *entry = &engine->entries[engine->next_entry++ % ENTRIES];
+    if (entry->hook) uc_hook_del(engine->uc, entry->hook);
+    *entry = (struct entry){.engine = engine, .address = address};
+    int error = uc_hook_add(engine->uc, &entry->hook, UC_HOOK_CODE, on_entry, entry, address,
+                            address);
+    // Code translated before does not know of the hook.
+    return error ? error : (int)uc_ctl_remove_cache(engine->uc, address, address + 1);
 }
 
 static int may_leave(uint8_t byte) {
@@ -197,6 +213,8 @@ void cunicorn_run(cunicorn_engine *engine, int is_step, cunicorn_exit *exit) {
     engine->is_step = is_step;
     uint64_t rip = 0;
     int error = uc_reg_read(engine->uc, UC_X86_REG_RIP, &rip);
+    if (!error && !is_step) error = hook_entry(engine, rip);
+    exit->reason = CUNICORN_ENDED;
     if (!error) error = uc_emu_start(engine->uc, rip, 0, 0, is_step ? 1 : 0);
     engine->exit = NULL;
     if (exit->reason != CUNICORN_ENDED || !error) return;
@@ -216,10 +234,9 @@ int cunicorn_is_stopped(cunicorn_engine *engine) { return engine->is_stopped; }
 
 void cunicorn_forget_stop(cunicorn_engine *engine) { engine->is_stopped = 0; }
 
-int cunicorn_watch(cunicorn_engine *engine, uint64_t address, int is_entry, size_t *handle) {
+int cunicorn_watch(cunicorn_engine *engine, uint64_t address, size_t *handle) {
     uc_hook hook = 0;
-    void *callback = is_entry ? (void *)on_entry : (void *)on_watched;
-    int error = uc_hook_add(engine->uc, &hook, UC_HOOK_CODE, callback, engine, address, address);
+    int error = uc_hook_add(engine->uc, &hook, UC_HOOK_CODE, on_watched, engine, address, address);
     *handle = hook;
     return -error;
 }

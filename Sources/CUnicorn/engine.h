@@ -6,7 +6,16 @@
 #include <signal.h>
 #include <unicorn/unicorn.h>
 
-enum { CODE_BYTES = 8192 };
+enum { CODE_BYTES = 8192, ENTRIES = 64, ENTRY_CALLS_MAX = 1000 };
+
+/// An address where runs started; see `on_entry`.
+struct entry {
+    cunicorn_engine *engine;
+    uint64_t address;
+    /// 0 when the address is not hooked.
+    uc_hook hook;
+    uint32_t calls;
+};
 
 struct cunicorn_engine {
     uc_engine *uc;
@@ -22,6 +31,8 @@ struct cunicorn_engine {
     int is_step;
     volatile sig_atomic_t is_stopped;
     cunicorn_exit *exit;
+    struct entry entries[ENTRIES];
+    unsigned next_entry;
     /// One translated block: never more than two pages.
     uint8_t code[CODE_BYTES];
 };

@@ -4,7 +4,9 @@
 
 #include <string.h>
 
-static int general_names[CUNICORN_GENERAL] = {
+enum { GENERAL = sizeof(cunicorn_general) / sizeof(uint64_t) };
+
+static int general_names[GENERAL] = {
     UC_X86_REG_RAX, UC_X86_REG_RBX, UC_X86_REG_RCX, UC_X86_REG_RDX, UC_X86_REG_RSI,
     UC_X86_REG_RDI, UC_X86_REG_RBP, UC_X86_REG_RSP, UC_X86_REG_R8,  UC_X86_REG_R9,
     UC_X86_REG_R10, UC_X86_REG_R11, UC_X86_REG_R12, UC_X86_REG_R13, UC_X86_REG_R14,
@@ -13,16 +15,16 @@ static int general_names[CUNICORN_GENERAL] = {
 
 enum { EFER = 0xc0000080, SEGMENT_BYTES = 24, GDT = 8, IDT = 9 };
 
-int cunicorn_get_general(cunicorn_engine *engine, uint64_t *values) {
-    void *places[CUNICORN_GENERAL];
-    for (int i = 0; i < CUNICORN_GENERAL; i++) places[i] = &values[i];
-    return -(int)uc_reg_read_batch(engine->uc, general_names, places, CUNICORN_GENERAL);
+int cunicorn_get_general(cunicorn_engine *engine, cunicorn_general *general) {
+    void *places[GENERAL];
+    for (int i = 0; i < GENERAL; i++) places[i] = (uint64_t *)general + i;
+    return -(int)uc_reg_read_batch(engine->uc, general_names, places, GENERAL);
 }
 
-int cunicorn_set_general(cunicorn_engine *engine, const uint64_t *values) {
-    void *places[CUNICORN_GENERAL];
-    for (int i = 0; i < CUNICORN_GENERAL; i++) places[i] = (void *)&values[i];
-    return -(int)uc_reg_write_batch(engine->uc, general_names, places, CUNICORN_GENERAL);
+int cunicorn_set_general(cunicorn_engine *engine, const cunicorn_general *general) {
+    void *places[GENERAL];
+    for (int i = 0; i < GENERAL; i++) places[i] = (uint64_t *)general + i;
+    return -(int)uc_reg_write_batch(engine->uc, general_names, places, GENERAL);
 }
 
 int cunicorn_get_control(cunicorn_engine *engine, cunicorn_control *control) {
@@ -194,6 +196,6 @@ int cunicorn_learn_layout(cunicorn_engine *engine) {
     int error = find_places(engine);
     if (!error) error = reset_places(engine);
     if (!error) error = try_places(engine);
-    const uint64_t general[CUNICORN_GENERAL] = {[17] = 2};
-    return error ? error : cunicorn_set_general(engine, general);
+    const cunicorn_general general = {.rflags = 2};
+    return error ? error : cunicorn_set_general(engine, &general);
 }

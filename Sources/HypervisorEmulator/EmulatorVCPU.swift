@@ -103,7 +103,7 @@ final class EmulatorVCPU: VirtualCPU {
         let walk = PageWalk(memory: memory, root: try engine.control.cr3)
         let bytes = walk.bytes(at: registers.rip, byteCount: 15)
         guard let instruction = LeavingInstruction(bytes, registers: registers) else {
-            if mode == .continue { try watches.startRun(at: registers.rip) }
+            try watches.removeLeaving(registers.rip)
             return nil
         }
         let exit: VMExit

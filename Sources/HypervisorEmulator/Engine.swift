@@ -60,12 +60,11 @@ import Hypervisor
     /// Valid as long as this object.
     var kick: Kick { unsafe .function(cunicorn_stop, UnsafeMutableRawPointer(handle)) }
 
-    /// Makes runs end in front of `address`, or only look for a stop there (`isEntry`).
+    /// Makes runs end in front of `address`.
     /// - Returns: what `unwatch` takes.
-    func watch(_ address: UInt64, isEntry: Bool = false) throws(HypervisorError) -> Int {
+    func watch(_ address: UInt64) throws(HypervisorError) -> Int {
         var hook = 0
-        try check(
-            unsafe cunicorn_watch(handle, address, isEntry ? 1 : 0, &hook), "watching an address")
+        try check(unsafe cunicorn_watch(handle, address, &hook), "watching an address")
         return hook
     }
 
@@ -86,21 +85,17 @@ import Hypervisor
 
     var general: RegisterFile {
         get throws(HypervisorError) {
-            var values = [UInt64](repeating: 0, count: Int(CUNICORN_GENERAL))
-            // SAFETY: the array has the room that the function fills.
-            try check(unsafe cunicorn_get_general(handle, &values), "reading registers")
-            var registers = RegisterFile()
-            for (index, path) in generalOrder.enumerated() {
-                registers[keyPath: path] = values[index]
-            }
-            return registers
+            var general = cunicorn_general()
+            try check(unsafe cunicorn_get_general(handle, &general), "reading registers")
+            return RegisterFile(general)
         }
     }
 
     func setGeneral(_ registers: RegisterFile) throws(HypervisorError) {
-        let values = generalOrder.map { registers[keyPath: $0] }
-        // SAFETY: `generalOrder` has as many entries as the function reads.
-        try check(unsafe cunicorn_set_general(handle, values), "writing registers")
+        try check(
+            unsafe withUnsafePointer(to: registers.emulatorGeneral) {
+                unsafe cunicorn_set_general(handle, $0)
+            }, "writing registers")
     }
 
     var control: cunicorn_control {
@@ -165,9 +160,3 @@ func errorText(_ result: Int32) -> String {
     guard let text = unsafe cunicorn_error_text(result) else { return "error \(result)" }
     return unsafe String(cString: text)
 }
-
-/// In the order of `cunicorn_get_general`.
-private let generalOrder: [any WritableKeyPath<RegisterFile, UInt64> & Sendable] = [
-    \.rax, \.rbx, \.rcx, \.rdx, \.rsi, \.rdi, \.rbp, \.rsp,
-    \.r8, \.r9, \.r10, \.r11, \.r12, \.r13, \.r14, \.r15, \.rip, \.rflags,
-]

@@ -11,11 +11,9 @@ struct WatchList {
     ///
     /// Guest code can be replaced: a watch too many is harmless.
     private var leaving: [UInt64: Int] = [:]
-    private var entries: [UInt64: Int] = [:]
 
-    /// The engine compares each hooked address with the list of all, so neither may grow for ever.
+    /// The engine compares each hooked address with the list of all, so this may not grow for ever.
     private static let leavingMax = 1024
-    private static let entriesMax = 64
 
     init(engine: Engine) { self.engine = engine }
 
@@ -48,17 +46,8 @@ struct WatchList {
         }
     }
 
-    /// Prepares a run from `address`, which is no breakpoint and holds no instruction that leaves.
-    mutating func startRun(at address: UInt64) throws(HypervisorError) {
-        if let hook = leaving.removeValue(forKey: address) {
-            try engine.unwatch(hook)
-        }
-        guard entries[address] == nil else { return }
-        if entries.count == Self.entriesMax {
-            for hook in entries.values { try engine.unwatch(hook) }
-            entries = [:]
-        }
-        entries[address] = try engine.watch(address, isEntry: true)
-        try engine.forgetCode(at: address)
+    /// Forgets an instruction that leaves: the guest or the host put something else there.
+    mutating func removeLeaving(_ address: UInt64) throws(HypervisorError) {
+        if let hook = leaving.removeValue(forKey: address) { try engine.unwatch(hook) }
     }
 }

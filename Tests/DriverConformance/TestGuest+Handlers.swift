@@ -13,6 +13,7 @@ extension TestGuest {
     ///   - code: placed at `TestMemory.handler`; starts with interrupts off.
     ///   - vector: page fault unless told otherwise.
     ///   - stackIndex: 0 to stay on the stack, 1 for one of its own below `interruptStackTop`.
+    /// - Throws: the driver's error, or `ConformanceFailure` when something does not fit.
     func installHandler(_ code: [UInt8], vector: UInt64 = 14, stackIndex: UInt64 = 0) throws {
         try place(code, at: TestMemory.handler)
         try put(0x0020_9B00_0000_0000, at: Self.gdt + 8)  // 64-bit code, ring 0

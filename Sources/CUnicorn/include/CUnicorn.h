@@ -68,8 +68,11 @@ typedef struct {
     uint64_t cr0, cr2, cr3, cr4, cr8, efer;
 } cunicorn_control;
 
-/// RAX RBX RCX RDX RSI RDI RBP RSP R8-R15 RIP RFLAGS.
-enum { CUNICORN_GENERAL = 18 };
+typedef struct {
+    uint64_t rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp;
+    uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
+    uint64_t rip, rflags;
+} cunicorn_general;
 
 /// x87 registers are the physical ones, not relative to the top of the stack.
 typedef struct {
@@ -95,10 +98,8 @@ void cunicorn_forget_stop(cunicorn_engine *engine);
 
 /// Makes runs (not steps) end in front of `address`; `handle` undoes it.
 ///
-/// With `is_entry` the run goes on unless a stop is wanted: runs start at such an address, because
-/// the library loses a stop that comes while it prepares to run. Code that was translated before
-/// knows nothing of the address until it is forgotten.
-int cunicorn_watch(cunicorn_engine *engine, uint64_t address, int is_entry, size_t *handle);
+/// Code that was translated before knows nothing of it until it is forgotten.
+int cunicorn_watch(cunicorn_engine *engine, uint64_t address, size_t *handle);
 int cunicorn_unwatch(cunicorn_engine *engine, size_t handle);
 
 /// Forgets the translation of the code at `address`, which must be mapped.
@@ -108,8 +109,8 @@ int cunicorn_forget_all_code(cunicorn_engine *engine);
 /// Forgets cached page table entries.
 int cunicorn_forget_translations(cunicorn_engine *engine);
 
-int cunicorn_get_general(cunicorn_engine *engine, uint64_t *values);
-int cunicorn_set_general(cunicorn_engine *engine, const uint64_t *values);
+int cunicorn_get_general(cunicorn_engine *engine, cunicorn_general *general);
+int cunicorn_set_general(cunicorn_engine *engine, const cunicorn_general *general);
 int cunicorn_get_control(cunicorn_engine *engine, cunicorn_control *control);
 int cunicorn_set_control(cunicorn_engine *engine, const cunicorn_control *control);
 int cunicorn_get_segments(cunicorn_engine *engine, cunicorn_segment *segments);
