@@ -7,7 +7,9 @@ struct WatchList {
     private var breakpoints = Breakpoints()
     private var breakpointHooks: [Int] = []
     private var kinds: [UInt64: DebugExit] = [:]
-    /// Port instructions and HLTs met so far. Guest code can be replaced: a watch too many is harmless.
+    /// Port instructions and HLTs met so far.
+    ///
+    /// Guest code can be replaced: a watch too many is harmless.
     private var leaving: [UInt64: Int] = [:]
     private var entries: [UInt64: Int] = [:]
 
