@@ -22,6 +22,9 @@ enum KVMHost {
         }
     }
 
+    /// Nothing where KVM cannot be used.
+    static var capabilities: DriverCapabilities { (try? probed.get()) ?? [] }
+
     /// One table for all tests: reading it is the slowest part of a machine.
     private static let cpuid = Result {
         try KVMCPUIDTable(supportedBy: try openDevice("/dev/kvm"))
