@@ -161,5 +161,18 @@ let package = Package(
                 "DriverConformance",
             ],
             swiftSettings: nearC),
+        .testTarget(
+            name: "GDBRemoteTests", dependencies: ["GDBRemote", "GuestModel"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "SessionCoreTests",
+            dependencies: ["GDBRemote", "GuestModel", "SessionCore", "WireProtocol"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "StubTests",
+            dependencies: [
+                "GuestModel", "LinuxSystem", "WireProtocol", "hyperlight-gdbstub",
+            ],
+            swiftSettings: strict),
     ]
 )
