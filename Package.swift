@@ -202,5 +202,18 @@ let package = Package(
             name: "WireProtocolTests", dependencies: ["GuestModel", "WireProtocol"],
             swiftSettings: strict),
         .testTarget(name: "GuestModelTests", dependencies: ["GuestModel"], swiftSettings: strict),
+        .testTarget(
+            name: "GDBRemoteTests", dependencies: ["GDBRemote", "GuestModel"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "SessionCoreTests",
+            dependencies: ["GDBRemote", "GuestModel", "SessionCore", "WireProtocol"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "StubTests",
+            dependencies: [
+                "GuestModel", "LinuxSystem", "WireProtocol", "hyperlight-gdbstub",
+            ],
+            swiftSettings: strict),
     ]
 )

@@ -89,7 +89,9 @@ extension PacketEncoder {
         append(number: identity.process)
     }
 
-    /// A breakpoint's kind. A guest at its entry point shows none: gdb takes a breakpoint reason
+    /// Appends a breakpoint's kind.
+    ///
+    /// A guest at its entry point shows none: gdb takes a breakpoint reason
     /// without a breakpoint of its own for a late report and goes on by itself.
     private mutating func append(_ reason: StopReason, _ features: ClientFeatures) {
         switch reason {
