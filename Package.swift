@@ -126,7 +126,9 @@ let package = Package(
         .executableTarget(
             name: "hyperlight-supervisor",
             dependencies: [
-                "Supervisor", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "LinuxSystem", "SandboxConfig", "Supervisor",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
         .executableTarget(
