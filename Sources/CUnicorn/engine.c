@@ -28,6 +28,9 @@ static void on_entry(uc_engine *uc, uint64_t address, uint32_t size, void *data)
     if (++entry->calls < ENTRY_CALLS_MAX || entry->hook == 0) return;
     uc_hook_del(uc, entry->hook);
     entry->hook = 0;
+    // Only a new run leaves the hook out of the translation.
+    entry->engine->is_entry_given_up = 1;
+    uc_emu_stop(uc);
 }
 
 static int hook_entry(cunicorn_engine *engine, uint64_t address) {
@@ -207,15 +210,26 @@ int cunicorn_map(cunicorn_engine *engine, uint64_t gpa, size_t size, int is_writ
     return -(int)uc_mem_map_ptr(engine->uc, gpa, size, rights, host);
 }
 
+static int start(cunicorn_engine *engine, int is_step) {
+    uint64_t rip = 0;
+    int error = uc_reg_read(engine->uc, UC_X86_REG_RIP, &rip);
+    if (!error && !is_step && !engine->is_entry_given_up) error = hook_entry(engine, rip);
+    engine->is_entry_given_up = 0;
+    engine->exit->reason = CUNICORN_ENDED;
+    return error ? error : (int)uc_emu_start(engine->uc, rip, 0, 0, is_step ? 1 : 0);
+}
+
 void cunicorn_run(cunicorn_engine *engine, int is_step, cunicorn_exit *exit) {
     memset(exit, 0, sizeof *exit);
     engine->exit = exit;
     engine->is_step = is_step;
-    uint64_t rip = 0;
-    int error = uc_reg_read(engine->uc, UC_X86_REG_RIP, &rip);
-    if (!error && !is_step) error = hook_entry(engine, rip);
-    exit->reason = CUNICORN_ENDED;
-    if (!error) error = uc_emu_start(engine->uc, rip, 0, 0, is_step ? 1 : 0);
+    engine->is_entry_given_up = 0;
+    int error;
+    // The restart after an entry was given up is the one moment when a stop can still get lost; it
+    // lasts for some hundred nanoseconds.
+    do error = start(engine, is_step);
+    while (engine->is_entry_given_up && !error && exit->reason == CUNICORN_ENDED &&
+           !engine->is_stopped);
     engine->exit = NULL;
     if (exit->reason != CUNICORN_ENDED || !error) return;
     exit->error = -error;

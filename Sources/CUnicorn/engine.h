@@ -33,6 +33,7 @@ struct cunicorn_engine {
     cunicorn_exit *exit;
     struct entry entries[ENTRIES];
     unsigned next_entry;
+    int is_entry_given_up;
     /// One translated block: never more than two pages.
     uint8_t code[CODE_BYTES];
 };
