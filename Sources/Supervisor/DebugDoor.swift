@@ -1,3 +1,4 @@
+import LinuxListening
 import LinuxSystem
 import SandboxConfig
 
