@@ -219,7 +219,8 @@ let package = Package(
         .testTarget(
             name: "StubTests",
             dependencies: [
-                "GuestModel", "LinuxSystem", "WireProtocol", "hyperlight-gdbstub",
+                "GuestModel", "LinuxListening", "LinuxSystem", "WireProtocol",
+                "hyperlight-gdbstub",
             ],
             swiftSettings: strict),
     ]
