@@ -106,6 +106,7 @@ let package = Package(
                 "GuestModel", "WireProtocol", "ControlAPI", "SandboxConfig", "LinuxSystem", "Jail",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
@@ -125,15 +126,19 @@ let package = Package(
         .executableTarget(
             name: "hyperlight-supervisor",
             dependencies: [
-                "Supervisor", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "LinuxSystem", "SandboxConfig", "Supervisor",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
         .executableTarget(
-            name: "hyperlight-worker", dependencies: ["Worker", "Hypervisor", "HypervisorKVM"],
+            name: "hyperlight-worker",
+            dependencies: ["GuestModel", "LinuxSystem", "Worker", "Hypervisor", "HypervisorKVM"],
             swiftSettings: strict),
         .executableTarget(
             name: "hyperlight-worker-emulator",
-            dependencies: ["Worker", "Hypervisor", "HypervisorEmulator"], swiftSettings: strict),
+            dependencies: ["GuestModel", "Worker", "Hypervisor", "HypervisorEmulator"],
+            swiftSettings: strict),
         .executableTarget(name: "hyperlight-gdbstub", dependencies: ["Stub"], swiftSettings: strict),
         .executableTarget(
             name: "hyperlight-ctl", dependencies: ["ControlClient"], swiftSettings: strict),
@@ -161,6 +166,44 @@ let package = Package(
                 "DriverConformance",
             ],
             swiftSettings: nearC),
+        // Tests of configuration and control
+        .testTarget(
+            name: "SandboxConfigTests", dependencies: ["GuestModel", "SandboxConfig"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ControlAPITests", dependencies: ["GuestModel", "ControlAPI"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ControlServerTests",
+            dependencies: [
+                "GuestModel", "ControlAPI", "Supervisor",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ControlClientTests",
+            dependencies: [
+                "GuestModel", "ControlAPI", "ControlClient", "Supervisor",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
+        // Tests of the jail, and of what every process stands on
+        .target(name: "CJailProbe", path: "Tests/CJailProbe"),
+        .executableTarget(
+            name: "jail-probe", dependencies: ["Jail", "LinuxSystem", "CJailProbe"],
+            path: "Tests/JailProbe", swiftSettings: nearC),
+        .testTarget(
+            name: "JailTests", dependencies: ["Jail", "LinuxSystem", "CSeccomp", "jail-probe"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "LinuxSystemTests", dependencies: ["LinuxSystem", "CLinux"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "WireProtocolTests", dependencies: ["GuestModel", "WireProtocol"],
+            swiftSettings: strict),
+        .testTarget(name: "GuestModelTests", dependencies: ["GuestModel"], swiftSettings: strict),
         .testTarget(
             name: "GDBRemoteTests", dependencies: ["GDBRemote", "GuestModel"],
             swiftSettings: strict),

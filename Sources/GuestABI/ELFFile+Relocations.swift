@@ -16,9 +16,10 @@ extension ELFFile {
     /// - Source: x86-64 psABI, "Relocation Types".
     func relocations(_ image: Span<UInt8>) throws(GuestRejection) -> [Relocation] {
         var relocations: [Relocation] = []
+        var number = -1
         for table in try relocationTables(image) {
             for index in 0..<table.count {
-                let number = relocations.count
+                number += 1
                 let place = table.field(UInt64.self, of: index, at: 0, in: image)
                 let info = table.field(UInt64.self, of: index, at: 8, in: image)
                 switch UInt32(truncatingIfNeeded: info) {

@@ -65,10 +65,12 @@ struct ELFTable: Sendable {
     let entryBytes: UInt64
     let count: UInt64
 
-    /// Checks that `byteCount` bytes at `offset` lie inside a file of `fileBytes` bytes.
+    /// Checks that `byteCount` bytes at `offset` lie inside a file of `fileBytes` bytes; nothing
+    /// may lie anywhere.
     static func check(
         _ part: ELFPart, offset: UInt64, byteCount: UInt64, fileBytes: UInt64
     ) throws(GuestRejection) {
+        guard byteCount > 0 else { return }
         let (end, overflow) = offset.addingReportingOverflow(byteCount)
         guard !overflow else { throw .wraps(part, start: offset, byteCount: byteCount) }
         guard end <= fileBytes else { throw .beyondFile(part, end: end, fileBytes: fileBytes) }

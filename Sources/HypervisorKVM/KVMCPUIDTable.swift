@@ -43,7 +43,7 @@ package struct KVMCPUIDTable: Hashable, Sendable {
 
     /// Without nested virtualisation, x2APIC and control-flow enforcement, and with this many
     /// physical address bits.
-    func adapted(physicalAddressBits: UInt8) -> KVMCPUIDTable {
+    package func adapted(physicalAddressBits: UInt8) -> KVMCPUIDTable {
         var table = self
         var start = Self.headerWords
         while start < words.count {

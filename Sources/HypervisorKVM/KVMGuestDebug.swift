@@ -35,9 +35,7 @@ struct KVMGuestDebug: Hashable {
 
     var isStepping: Bool { control & UInt32(KVM_GUESTDBG_SINGLESTEP) != 0 }
 
-    /// - Parameters:
-    ///   - index: of the debug register, 0...3.
-    ///   - condition: length and kind as DR7 has them, LEN in bits 2-3 and R/W in bits 0-1.
+    /// Arms DR`index`; `condition` is as DR7 has it, LEN in bits 2-3 and R/W in bits 0-1.
     private mutating func arm(_ index: Int, at address: UInt64, condition: UInt64) {
         control |= UInt32(KVM_GUESTDBG_USE_HW_BP)
         addresses[index] = address

@@ -30,6 +30,7 @@ package import LinuxSystem
     ///   - supportedCPUID: what the guest's CPUID answers before adaptation; read from the device
     ///     when nil.
     ///   - physicalAddressBits: what the guest is told of its physical address space.
+    /// - Throws: `.missing` when this KVM is too old, `.call` when it refuses something.
     package convenience init(
         device: consuming OwnedDescriptor, capabilities: DriverCapabilities,
         supportedCPUID: KVMCPUIDTable? = nil, physicalAddressBits: UInt8 = 36

@@ -34,6 +34,7 @@ enum SeccompPolicy {
             AllowedCall("getrandom"),
             AllowedCall("brk"),
             AllowedCall("munmap"),
+            AllowedCall("mprotect", .flags(2, required: 0, optional: PROT_READ | PROT_WRITE)),
             AllowedCall("mremap", .flags(3, required: 0, optional: mayMove)),
             AllowedCall("poll", .atMost(1, polledMax)),
             AllowedCall("ppoll", .atMost(1, polledMax)),
@@ -54,22 +55,21 @@ enum SeccompPolicy {
     private static let harmless = MAP_NORESERVE | MAP_STACK
 
     /// Anonymous memory that can never be executed.
-    private static let plainMemory =
-        memory(protection: PROT_READ | PROT_WRITE) + [
-            AllowedCall("madvise", .int(2, MADV_DONTNEED))
-        ]
+    private static let plainMemory = [
+        map(protection: PROT_READ | PROT_WRITE),
+        AllowedCall("madvise", .int(2, MADV_DONTNEED)),
+    ]
 
-    /// The same, executable too; still nothing that has a file behind it.
-    private static let compilerMemory =
-        memory(protection: PROT_READ | PROT_WRITE | PROT_EXEC) + [AllowedCall("madvise")]
+    /// The same, and executable if it is so from its first moment, as the emulator's code buffer is;
+    /// still nothing that has a file behind it.
+    private static let compilerMemory = [
+        map(protection: PROT_READ | PROT_WRITE | PROT_EXEC), AllowedCall("madvise"),
+    ]
 
-    private static func memory(protection: Int32) -> [AllowedCall] {
-        [
-            AllowedCall(
-                "mmap", .flags(2, required: 0, optional: protection),
-                .flags(3, required: anonymous, optional: harmless)),
-            AllowedCall("mprotect", .flags(2, required: 0, optional: protection)),
-        ]
+    private static func map(protection: Int32) -> AllowedCall {
+        AllowedCall(
+            "mmap", .flags(2, required: 0, optional: protection),
+            .flags(3, required: anonymous, optional: harmless))
     }
 
     /// Accepting a connection on one listening socket, without asking who it is.

@@ -80,7 +80,9 @@ package enum WorkerProcess {
         }
         do throws(HypervisorError) {
             let capabilities = try driver.probe()
-            writeLine("driver=\(name) usable=yes capabilities=\(capabilities.rawValue)")
+            let limited = capabilities.isLimited ? "yes" : "no"
+            writeLine(
+                "driver=\(name) usable=yes limited=\(limited) capabilities=\(capabilities.rawValue)")
             return WorkerExit.finished.rawValue
         } catch {
             writeLine("driver=\(name) usable=no reason=\(error)")

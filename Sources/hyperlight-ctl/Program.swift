@@ -1,4 +1,8 @@
+import ControlClient
+
 @main
 struct Program {
-    static func main() {}
+    static func main() async {
+        await runHyperlightControl()
+    }
 }

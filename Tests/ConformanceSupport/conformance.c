@@ -34,6 +34,11 @@ static long arm(int signal, void (*handler)(int, siginfo_t *, void *), void *val
     // No SA_RESTART: the signal has to end the system call that the vCPU is in.
     struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
     if (sigaction(signal, &action, NULL) < 0) return -errno;
+    // Tests run on threads that have every signal blocked.
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, signal);
+    pthread_sigmask(SIG_UNBLOCK, &only, NULL);
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = signal};
     event.sigev_value.sival_ptr = value;
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid);

@@ -168,6 +168,19 @@ struct BadImageTests {
         }
     }
 
+    @Test func `images of random numbers do not trap`() {
+        var generator = SeededGenerator(state: 1)
+        for _ in 0..<1000 {
+            var image = Self.good.bytes
+            for _ in 0..<3 {
+                let offset = Int.random(in: 0x10..<0x78, using: &generator) & ~7
+                image = image.patched(UInt64.random(in: 0...(.max), using: &generator), at: offset)
+            }
+            _ = text(image, GuestOptions(abi: .bare))
+            _ = text(image, GuestOptions(abi: .hyperlight, acceptsUnversionedGuest: true))
+        }
+    }
+
     @Test func `another file than the planned one is refused`() throws {
         let image = Self.good.bytes
         let plan = try GuestPlan(image: image.span, options: GuestOptions(abi: .bare))
@@ -175,5 +188,15 @@ struct BadImageTests {
             let shorter = Array(image[..<0xFFF])
             _ = try plan.load(image: shorter.span, into: TestMemory(plan.regions), seed: 0)
         }
+    }
+}
+
+/// The same numbers in every run.
+private struct SeededGenerator: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return state ^ (state >> 29)
     }
 }

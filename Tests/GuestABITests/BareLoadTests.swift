@@ -70,11 +70,57 @@ struct BareLoadTests {
         #expect(memory.word(at: 0x4000) == 0x0001_0102_464C_457F)
     }
 
+    /// The same image with its relocations named by PT_DYNAMIC, three of them, one of type NONE.
+    private var relocated: [UInt8] {
+        var builder = ImageBuilder()
+        builder.loads.append(.init(type: 2, offset: 0x800, fileBytes: 0x40))
+        var image = builder.bytes
+        for (index, word) in [7, 0x900, 8, 72, 9, 24, 0, 0].enumerated() {
+            image = image.patched(UInt64(word), at: 0x800 + 8 * index)
+        }
+        for (index, word) in [0x200, 8, 0x123, 0x208, 0, 0x123, 0x210, 8, 0x456].enumerated() {
+            image = image.patched(UInt64(word), at: 0x900 + 8 * index)
+        }
+        return image
+    }
+
+    @Test func `relocations of the dynamic segment are applied`() throws {
+        let image = relocated
+        let plan = try GuestPlan(image: image.span, options: options)
+        let memory = TestMemory(plan.regions)
+        _ = try plan.load(image: image.span, into: memory, seed: 0)
+        #expect(memory.word(at: 0x4200) == 0x4123)
+        #expect(memory.word(at: 0x4208) == 0)
+        #expect(memory.word(at: 0x4210) == 0x4456)
+    }
+
     @Test(arguments: [
-        ("hello", UInt64(0)), ("hello-swift", 0), ("counter", 0), ("counter-pie", 0x4000),
+        (0x800, UInt64(17), GuestRejection.relocationForm("REL")),
+        (0x800, 36, .relocationForm("RELR")),
+        (0x828, 25, .wrongEntrySize(.relocations, found: 25, expected: 24)),
+        (0x818, 0x1_0000, .beyondFile(.relocations, end: 0x108F0, fileBytes: 0x1000)),
+        (0x818, .max, .tooManyEntries(.relocations, count: .max / 24, limit: 1 << 20)),
+        (0x808, 0x1000, .relocationOutside(index: 0, place: 0x1000)),
+        (0x930, 0xFF9, .relocationOutside(index: 2, place: 0xFF9)),
+        (0x920, 5, .relocationType(index: 1, type: 5)),
     ])
+    func `broken dynamic relocations are refused`(
+        offset: Int, value: UInt64, expected: GuestRejection
+    ) {
+        let image = relocated.patched(value, at: offset)
+        #expect(throws: expected) { _ = try GuestPlan(image: image.span, options: options) }
+    }
+
+    private static let shipped = [
+        ("hello", UInt64(0)), ("hello-swift", 0), ("counter", 0), ("counter-pie", 0x4000),
+    ]
+
+    @Test(
+        .enabled(
+            if: Golden.projectFile(".build/guests/counter-pie") != nil, "built by tools/guests"),
+        arguments: shipped)
     func `shipped guests load`(name: String, bias: UInt64) throws {
-        guard let image = Golden.projectFile(".build/guests/\(name)") else { return }
+        let image = try #require(Golden.projectFile(".build/guests/\(name)"))
         let plan = try GuestPlan(image: image.span, options: options)
         _ = try plan.load(image: image.span, into: TestMemory(plan.regions), seed: 0)
         #expect(plan.loadBias == bias)

@@ -105,8 +105,11 @@ struct HyperlightLoadTests {
         #expect(seen == 9)
     }
 
-    @Test func `the WebAssembly runtime gets the golden layout`() throws {
-        guard let image = Golden.projectFile(".deps/guests/wasm-runtime") else { return }
+    private static let runtime = ".deps/guests/wasm-runtime"
+
+    @Test(.enabled(if: Golden.projectFile(runtime) != nil, "fetched by tools/setup"))
+    func `the WebAssembly runtime gets the golden layout`() throws {
+        let image = try #require(Golden.projectFile(Self.runtime))
         var options = options
         options.sizes = GuestMemorySizes(
             heap: 0x80_0000, scratch: 0x200_0000, input: 0x10000, output: 0x10000)

@@ -26,6 +26,13 @@ int clinux_open_create(const char *path, int flags, mode_t mode);
 int clinux_memfd_create(const char *name);
 int clinux_seal(int descriptor);
 int clinux_eventfd(void);
+int clinux_pipe(int *reader, int *writer);
+/// Blocks the signal in this thread and those it makes, and gives a descriptor that reads it.
+int clinux_signalfd(const int *signals, size_t count);
+/// Takes one signal from a signalfd: its number, or -errno.
+int clinux_take_signal(int descriptor);
+/// An exclusive lock on an open file, without waiting.
+int clinux_lock(int descriptor);
 int clinux_set_nonblocking(int descriptor);
 int clinux_close_from(int first);
 /// Turns delivery of SIGIO on input on or off; `enabled` is 0 or 1. The descriptor stays non-blocking.

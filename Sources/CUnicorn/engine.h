@@ -1,0 +1,42 @@
+#pragma once
+
+#include "CUnicorn.h"
+
+#include <capstone/capstone.h>
+#include <signal.h>
+#include <unicorn/unicorn.h>
+
+enum { CODE_BYTES = 8192, ENTRIES = 64, ENTRY_CALLS_MAX = 1000 };
+
+/// An address where runs started; see `on_entry`.
+struct entry {
+    cunicorn_engine *engine;
+    uint64_t address;
+    /// 0 when the address is not hooked.
+    uc_hook hook;
+    uint32_t calls;
+};
+
+struct cunicorn_engine {
+    uc_engine *uc;
+    /// Room for a saved CPU; its bytes are the only way to segments and to the exception state.
+    uc_context *image;
+    size_t image_bytes;
+    /// Where in the image the first segment and DR6 are.
+    size_t segments_at;
+    size_t dr6_at;
+    csh disassembler;
+    cs_insn *instruction;
+    uint64_t clock;
+    int is_step;
+    volatile sig_atomic_t is_stopped;
+    cunicorn_exit *exit;
+    struct entry entries[ENTRIES];
+    unsigned next_entry;
+    int is_entry_given_up;
+    /// One translated block: never more than two pages.
+    uint8_t code[CODE_BYTES];
+};
+
+/// Finds out where the CPU's inner state lies in a saved image; refuses when anything looks odd.
+int cunicorn_learn_layout(cunicorn_engine *engine);

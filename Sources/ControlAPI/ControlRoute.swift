@@ -1,0 +1,40 @@
+package import GuestModel
+
+/// The addresses of the control API, so that both sides spell them the same.
+package enum ControlRoute: Hashable, Sendable {
+    /// `GET /v1/sandboxes`: an array of `SandboxStatus`.
+    case list
+    /// `GET /v1/sandboxes/{name}`: `SandboxDetails`.
+    case details(SandboxName)
+    /// `POST /v1/sandboxes/{name}/resume`: 202 with `SandboxStatus`.
+    case resume(SandboxName)
+    /// `POST /v1/sandboxes/{name}/debug/restart-stub`: 202 with `SandboxStatus`.
+    case restartStub(SandboxName)
+
+    package var method: String {
+        switch self {
+        case .list, .details: "GET"
+        case .resume, .restartStub: "POST"
+        }
+    }
+
+    /// Needs no percent encoding: sandbox names are DNS labels.
+    package var path: String {
+        switch self {
+        case .list: "/v1/sandboxes"
+        case .details(let name): "/v1/sandboxes/\(name)"
+        case .resume(let name): "/v1/sandboxes/\(name)/resume"
+        case .restartStub(let name): "/v1/sandboxes/\(name)/debug/restart-stub"
+        }
+    }
+}
+
+/// Numbers both sides of the control socket hold to.
+package enum ControlLimits {
+    /// Largest request body in bytes.
+    package static let requestByteCountMax = 1 << 20
+    /// Largest answer a client takes in bytes: 1024 sandboxes with room to spare.
+    package static let responseByteCountMax = 16 << 20
+    /// Most connections served at once.
+    package static let connectionCountMax = 64
+}

@@ -1,0 +1,99 @@
+import GuestModel
+import LinuxSystem
+import Logging
+import SandboxConfig
+
+/// A driver with the program that contains it.
+struct ChosenDriver: Hashable, Sendable {
+    let name: DriverName
+    let capabilities: DriverCapabilities
+    /// Why this one, in words.
+    let reason: String
+
+    var program: String {
+        switch name {
+        case .kvm, .mshv: "hyperlight-worker"
+        case .emulator: "hyperlight-worker-emulator"
+        }
+    }
+
+    var devicePath: String? {
+        switch name {
+        case .kvm: "/dev/kvm"
+        case .mshv: "/dev/mshv"
+        case .emulator: nil
+        }
+    }
+}
+
+/// What a probe found.
+enum ProbeResult: Hashable, Sendable {
+    case usable(DriverCapabilities)
+    case unusable(String)
+}
+
+/// The drivers of this machine, probed once, each in a process of its own.
+final class DriverCatalogue {
+    private let programs: ProgramFolder
+    private let log: Logger
+    private var results: [DriverName: ProbeResult] = [:]
+
+    init(programs: ProgramFolder, log: Logger) {
+        self.programs = programs
+        self.log = log
+    }
+
+    /// The driver for one sandbox, or why there is none.
+    func choose(_ choice: DriverChoice) -> Result<ChosenDriver, NoDriver> {
+        DriverSelection.choose(choice) { result(of: $0) }
+    }
+
+    private func result(of name: DriverName) -> ProbeResult {
+        if let known = results[name] { return known }
+        let result = DriverProbe.run(name, programs: programs)
+        results[name] = result
+        switch result {
+        case .usable(let capabilities) where capabilities.isLimited:
+            log.warning(
+                "driver.limited", sandbox: nil,
+                "\(name.rawValue) lacks \(capabilities.missingText.joined(separator: ", "))")
+        case .usable: log.debug("driver.usable", sandbox: nil, name.rawValue)
+        case .unusable(let reason):
+            log.debug("driver.unusable", sandbox: nil, "\(name.rawValue): \(reason)")
+        }
+        return result
+    }
+}
+
+/// No driver can be used, and why not, one reason a driver.
+struct NoDriver: Error, Hashable {
+    let reason: String
+}
+
+/// Decision A2: `auto` takes the best driver that can do everything; a list takes the first usable.
+enum DriverSelection {
+    static func choose(
+        _ choice: DriverChoice, result: (DriverName) -> ProbeResult
+    ) -> Result<ChosenDriver, NoDriver> {
+        var skipped: [String] = []
+        let candidates: [DriverName]
+        let acceptsLimited: Bool
+        switch choice {
+        case .automatic: (candidates, acceptsLimited) = ([.mshv, .kvm, .emulator], false)
+        case .listed(let names): (candidates, acceptsLimited) = (names, true)
+        }
+        for name in candidates {
+            switch result(name) {
+            case .unusable(let reason): skipped.append("\(name.rawValue): \(reason)")
+            case .usable(let capabilities) where capabilities.isLimited && !acceptsLimited:
+                let missing = capabilities.missingText.joined(separator: ", ")
+                skipped.append("\(name.rawValue): limited, lacks \(missing)")
+            case .usable(let capabilities):
+                let why = skipped.isEmpty ? "first choice" : skipped.joined(separator: "; ")
+                return .success(
+                    ChosenDriver(name: name, capabilities: capabilities, reason: why))
+            }
+        }
+        return .failure(NoDriver(reason: skipped.joined(separator: "; ")))
+    }
+}

@@ -1,0 +1,82 @@
+import GuestModel
+import LinuxSystem
+
+/// Runs a worker program once to learn what its driver can do here.
+enum DriverProbe {
+    /// A probe takes about 10 ms; one that hangs must not hold up the supervisor for ever.
+    private static let deadlineMilliseconds: UInt64 = 5000
+
+    static func run(_ name: DriverName, programs: ProgramFolder) -> ProbeResult {
+        guard name != .mshv else { return .unusable("this version has no MSHV driver") }
+        let program = ChosenDriver(name: name, capabilities: [], reason: "").program
+        do throws(SystemCallError) {
+            return try run(program, name, programs)
+        } catch {
+            return .unusable("\(program): \(error)")
+        }
+    }
+
+    private static func run(
+        _ program: String, _ name: DriverName, _ programs: ProgramFolder
+    ) throws(SystemCallError) -> ProbeResult {
+        let null = try openNull()
+        var output = try Pipe()
+        guard let reader = output.reader.take(), let writer = output.writer.take() else {
+            preconditionFailure("a new pipe has two ends")
+        }
+        let child = try ChildProcess.spawn(
+            path: programs.path(of: program), arguments: [program, "--probe", name.rawValue],
+            environment: ChildLauncher.environment,
+            descriptors: [(null.rawValue, 0), (writer.rawValue, 1), (writer.rawValue, 2)])
+        writer.close()
+        let lines = LineReader(reader)
+        let deadline = monotonicNanoseconds() + deadlineMilliseconds * 1_000_000
+        var text: [String] = []
+        while lines.rawValue >= 0 {
+            let now = monotonicNanoseconds()
+            guard now < deadline else {
+                child.signal(9)
+                break
+            }
+            var set = PollSet([lines.rawValue])
+            if set.wait(milliseconds: Int32((deadline - now) / 1_000_000) + 1) > 0 {
+                text += lines.lines()
+            }
+        }
+        reapSoon(child)
+        return parse(text.last ?? "no answer")
+    }
+
+    /// The writer's end is gone, so the child is ending: wait for that, not for ever.
+    private static func reapSoon(_ child: borrowing ChildProcess) {
+        _ = waitForInput(child.pidfd, milliseconds: 1000)
+        _ = child.reap()
+    }
+
+    /// Reads `driver=kvm usable=yes capabilities=12`.
+    static func parse(_ line: String) -> ProbeResult {
+        let words = line.split(separator: " ")
+        guard words.contains("usable=yes"),
+            let word = words.first(where: { $0.hasPrefix("capabilities=") }),
+            let value = UInt32(word.dropFirst("capabilities=".count))
+        else {
+            let reason = line.range(of: "reason=").map { String(line[$0.upperBound...]) }
+            return .unusable(reason ?? line)
+        }
+        return .usable(DriverCapabilities(rawValue: value))
+    }
+}
+
+extension String {
+    /// The first place of `text`; a small stand-in for Foundation's.
+    fileprivate func range(of text: String) -> Range<String.Index>? {
+        var start = startIndex
+        while start < endIndex {
+            if self[start...].hasPrefix(text) {
+                return start..<index(start, offsetBy: text.count)
+            }
+            start = index(after: start)
+        }
+        return nil
+    }
+}

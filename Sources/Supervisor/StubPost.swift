@@ -1,0 +1,136 @@
+import GuestModel
+import LinuxSystem
+import WireProtocol
+
+/// The place of one sandbox's stub: who holds it, and when the next one comes.
+struct StubPost {
+    private enum Stage {
+        /// No stub is wanted: debugging is off, or cannot be had.
+        case closed(DebugDoorState)
+        case vacant(nextStart: UInt64)
+        case held(Child, replacement: Replacement)
+        /// Too many died.
+        case gaveUp
+    }
+
+    private enum Replacement {
+        case onDeath
+        /// Asked to leave, and another is to follow.
+        case wanted
+        case unwanted
+    }
+
+    /// What a stub's end means.
+    enum Outcome {
+        case expected
+        case restarts(afterMilliseconds: UInt64)
+        case gaveUp
+    }
+
+    private var stage = Stage.vacant(nextStart: .max)
+    private var history = RestartHistory()
+    /// The attached client.
+    var client: String?
+
+    var child: Child? {
+        switch stage {
+        case .held(let child, _): child
+        case .closed, .vacant, .gaveUp: nil
+        }
+    }
+
+    var doorState: DebugDoorState {
+        switch stage {
+        case .closed(let state): state
+        case .vacant: .restarting
+        case .held(_, replacement: .onDeath): client == nil ? .listening : .attached
+        case .held(_, replacement: .wanted): .restarting
+        case .held(_, replacement: .unwanted): .off
+        case .gaveUp: .unavailable
+        }
+    }
+
+    var nextDeadline: UInt64? {
+        switch stage {
+        case .vacant(let start) where start != .max: start
+        case .held(let child, _): child.greetingDeadline
+        case .closed, .vacant, .gaveUp: nil
+        }
+    }
+
+    func isDue(at now: UInt64) -> Bool {
+        if case .vacant(let start) = stage { start <= now } else { false }
+    }
+
+    mutating func close(_ state: DebugDoorState) { stage = .closed(state) }
+
+    mutating func begin(_ child: Child) { stage = .held(child, replacement: .onDeath) }
+
+    /// A stub of another build: a new one would be the same.
+    mutating func giveUp() {
+        stage = .gaveUp
+    }
+
+    /// The stub has ended (and was reaped).
+    mutating func ended(isWanted: Bool, at now: UInt64) -> Outcome {
+        client = nil
+        switch stage {
+        case .held(_, replacement: .wanted) where isWanted:
+            stage = .vacant(nextStart: now)
+            return .expected
+        case .held(_, replacement: .onDeath) where isWanted: return noteDeath(at: now)
+        case .held, .vacant:
+            stage = .closed(.off)
+            return .expected
+        case .closed, .gaveUp: return .expected
+        }
+    }
+
+    /// Plans the next start after a death, or gives up.
+    @discardableResult
+    mutating func noteDeath(at now: UInt64) -> Outcome {
+        guard let start = history.noteDeath(at: now) else {
+            stage = .gaveUp
+            return .gaveUp
+        }
+        stage = .vacant(nextStart: start)
+        return .restarts(afterMilliseconds: (start - now) / 1_000_000)
+    }
+
+    /// Replaces the stub by a new one, politely.
+    mutating func restart(at now: UInt64) {
+        history.forgive()
+        switch stage {
+        case .held(let child, _):
+            child.leave(StubOrder.stop)
+            stage = .held(child, replacement: .wanted)
+        case .closed, .vacant, .gaveUp: stage = .vacant(nextStart: now)
+        }
+    }
+
+    /// The guest is gone: a stub lets its client go and ends by itself; none follows.
+    mutating func workerIsGone() {
+        switch stage {
+        case .held(let child, _): stage = .held(child, replacement: .unwanted)
+        case .vacant, .gaveUp: stage = .closed(.off)
+        case .closed: break
+        }
+    }
+
+    mutating func leave() {
+        switch stage {
+        case .held(let child, _):
+            child.leave(StubOrder.stop)
+            stage = .held(child, replacement: .unwanted)
+        case .vacant, .gaveUp: stage = .closed(.off)
+        case .closed: break
+        }
+    }
+}
+
+extension Child {
+    /// When patience with a silent newcomer ends.
+    var greetingDeadline: UInt64? {
+        if case .greeting(let deadline) = stage { deadline } else { nil }
+    }
+}

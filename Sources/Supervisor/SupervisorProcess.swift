@@ -1,0 +1,232 @@
+// Supervisor: the process that starts, watches and ends all others.
+//
+// One poll loop on the main thread does all of supervision: it binds the debug sockets, starts one
+// worker and one stub per sandbox, hears what they report, restarts dead stubs and tells of dead
+// workers. The control server runs on threads of its own and reaches this loop only through
+// `CoreMailbox`. No byte of a guest, of a debugger or of RSP is parsed here.
+//
+// Start here, then `Sandbox.swift` (one sandbox's life) and `WorkerLauncher.swift` (a child's birth).
+
+import ControlAPI
+import GuestModel
+import Glibc
+package import LinuxSystem
+package import Logging
+package import SandboxConfig
+
+/// What the command line and the environment add to the configuration file.
+package struct SupervisorOptions: Sendable {
+    /// The file's path as the user gave it, for messages.
+    package var configurationPath: String
+    /// From `--socket` or `HYPERLIGHT_SOCKET`.
+    package var controlSocket: String?
+    /// How long guests and clients get to end by themselves.
+    package var shutdownGrace: Duration = .seconds(10)
+
+    package init(configurationPath: String, controlSocket: String? = nil) {
+        self.configurationPath = configurationPath
+        self.controlSocket = controlSocket
+    }
+}
+
+/// Exit codes of `hyperlight-supervisor`; the numbers are those of sysexits.
+package enum SupervisorExit: Int32, Sendable {
+    case clean = 0
+    case usage = 64
+    case fileMissing = 66
+    case noHypervisor = 69
+    case internalError = 70
+    case systemError = 71
+    case cannotCreate = 73
+    case configuration = 78
+}
+
+/// One supervisor from its configuration to its exit code.
+package final class SupervisorProcess {
+    private let configuration: SupervisorConfiguration
+    private let options: SupervisorOptions
+    private let log: Logger
+    private let mailbox: CoreMailbox
+    private var sandboxes: [Sandbox] = []
+    private var phase = Phase.serving
+    private var controlServer: ControlServer?
+
+    private enum Phase {
+        case serving
+        case stopping(deadline: UInt64)
+    }
+
+    package init(
+        _ configuration: SupervisorConfiguration, options: SupervisorOptions, log: Logger
+    ) throws(SystemCallError) {
+        self.configuration = configuration
+        self.options = options
+        self.log = log
+        mailbox = try CoreMailbox()
+    }
+
+    /// Runs until a signal asks for the end.
+    package func run() -> SupervisorExit {
+        do throws(SupervisorError) {
+            let signals = try attempt { () throws(SystemCallError) in
+                try SignalQueue([SIGTERM, SIGINT])
+            }
+            let folder = try RuntimeFolder.make(
+                controlSocket: options.controlSocket ?? configuration.controlSocket)
+            defer { folder.cleanUp() }
+            try startSandboxes(folder)
+            startControlServer(folder)
+            supervise(signals)
+            return .clean
+        } catch {
+            log.critical("supervisor.failed", sandbox: nil, "\(error)")
+            return error.exit
+        }
+    }
+
+    private func attempt<Value: ~Copyable>(
+        _ body: () throws(SystemCallError) -> Value
+    ) throws(SupervisorError) -> Value {
+        do throws(SystemCallError) {
+            return try body()
+        } catch {
+            throw .system(error)
+        }
+    }
+
+    // MARK: Start
+
+    private func startSandboxes(_ folder: borrowing RuntimeFolder) throws(SupervisorError) {
+        let programs = try ProgramFolder.ownFolder()
+        log.info(
+            "supervisor.started", sandbox: nil,
+            "hyperlight-supervisor \(projectVersion) (\(buildID)): "
+                + "\(configuration.sandboxes.count) sandboxes, control \(folder.controlSocket)")
+        let drivers = DriverCatalogue(programs: programs, log: log)
+        for (index, settings) in configuration.sandboxes.enumerated() {
+            let sandbox = Sandbox(
+                settings, index: index, paths: folder.paths(of: settings.name),
+                launcher: ChildLauncher(programs: programs), log: log)
+            sandboxes.append(sandbox)
+            guard settings.isEnabled else { continue }
+            sandbox.start(drivers: drivers)
+        }
+    }
+
+    private func startControlServer(_ folder: borrowing RuntimeFolder) {
+        let mailbox = mailbox
+        let log = log
+        controlServer = Supervisor.startControlServer(
+            socketPath: folder.controlSocket, core: mailbox, logger: log, onReady: {},
+            onEnd: { problem in mailbox.controlServerEnded(problem) })
+    }
+
+    // MARK: Loop
+
+    private func supervise(_ signals: borrowing SignalQueue) {
+        while true {
+            var watched = [signals.descriptor.rawValue, mailbox.descriptor]
+            for sandbox in sandboxes { watched += sandbox.descriptors }
+            var set = PollSet(watched)
+            set.wait(milliseconds: waitMilliseconds)
+            while let signal = signals.next() { stop(by: signal) }
+            serveMailbox()
+            let now = monotonicNanoseconds()
+            for sandbox in sandboxes { sandbox.serve(now: now) }
+            if case .stopping(let deadline) = phase {
+                if sandboxes.allSatisfy(\.isQuiet) { return stopControlServer() }
+                if now >= deadline { killAll() }
+            }
+        }
+    }
+
+    private var waitMilliseconds: Int32 {
+        var deadlines = sandboxes.compactMap(\.nextDeadline)
+        if case .stopping(let deadline) = phase { deadlines.append(deadline) }
+        guard let next = deadlines.min() else { return -1 }
+        let now = monotonicNanoseconds()
+        return next <= now ? 0 : Int32(clamping: (next - now + 999_999) / 1_000_000)
+    }
+
+    private func stop(by signal: Int32) {
+        if case .stopping = phase { return killAll() }
+        log.info(
+            "supervisor.stopping", sandbox: nil,
+            "asked to end by \(signal == SIGINT ? "SIGINT" : "SIGTERM")")
+        let grace = UInt64(options.shutdownGrace / .nanoseconds(1))
+        phase = .stopping(deadline: monotonicNanoseconds() + grace)
+        for sandbox in sandboxes { sandbox.stop() }
+    }
+
+    private func killAll() {
+        for sandbox in sandboxes { sandbox.kill() }
+    }
+
+    private func stopControlServer() {
+        mailbox.close()
+        if let controlServer { Supervisor.stopControlServer(controlServer) }
+        log.info("supervisor.stopped", sandbox: nil, "all sandboxes are gone")
+    }
+
+    // MARK: Control
+
+    private func serveMailbox() {
+        for question in mailbox.take() {
+            question.answer(answer(question.request))
+        }
+        if let problem = mailbox.controlProblem() {
+            log.error("control.failed", sandbox: nil, problem)
+        }
+    }
+
+    private func answer(_ request: ControlRequest) -> ControlReply {
+        if case .stopping = phase, request.changesSomething {
+            return .unavailable("the supervisor is stopping")
+        }
+        guard let name = request.sandbox else { return .list(sandboxes.map(\.status)) }
+        guard let sandbox = sandboxes.first(where: { $0.name == name }) else { return .notFound }
+        switch request {
+        case .list: return .list(sandboxes.map(\.status))
+        case .details: return .details(sandbox.details(source: options.configurationPath))
+        case .resume: return sandbox.resumeByOrder()
+        case .restartStub: return sandbox.restartStub()
+        }
+    }
+}
+
+extension ControlRequest {
+    fileprivate var changesSomething: Bool {
+        switch self {
+        case .list, .details: false
+        case .resume, .restartStub: true
+        }
+    }
+}
+
+/// Why the supervisor itself cannot go on.
+package enum SupervisorError: Error, CustomStringConvertible {
+    case system(SystemCallError)
+    case noRuntimeFolder
+    case cannotCreate(String, SystemCallError)
+    case alreadyRunning(lock: String)
+    case pathTooLong(String)
+
+    package var description: String {
+        switch self {
+        case .system(let error): error.description
+        case .noRuntimeFolder:
+            "no folder for sockets: neither RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR is set, and "
+                + "/run/hyperlight is for root; or use --socket PATH"
+        case .cannotCreate(let what, let error): "cannot create \(what): \(error)"
+        case .alreadyRunning(let lock): "another supervisor holds \(lock)"
+        case .pathTooLong(let path): "\(path) is too long for a socket (at most 107 bytes)"
+        }
+    }
+
+    var exit: SupervisorExit {
+        switch self {
+        case .system: .systemError
+        case .noRuntimeFolder, .cannotCreate, .alreadyRunning, .pathTooLong: .cannotCreate
+        }
+    }
+}

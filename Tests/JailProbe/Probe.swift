@@ -1,0 +1,114 @@
+// jail-probe: a program that confines itself as a role does and then makes one call.
+//
+//     jail-probe ROLE call NUMBER [ARGUMENT...]   one system call by number
+//     jail-probe ROLE i386                        a call of the 32-bit architecture
+//     jail-probe ROLE work                        what every confined program does all the time
+//     jail-probe ROLE trap                        a programmer's error
+//     jail-probe ROLE compile                     writes a function to memory and calls it
+//     jail-probe ROLE wait                        one byte on descriptor 3, then waits for its end
+//     jail-probe free wait                        the same without confinement
+//
+// ROLE is worker, emulator or stub; with "@nobody" behind it the probe becomes a plain user first.
+// An argument is a number, or @pid, @parent, @path (of a file that exists), @buffer (zero bytes).
+// Exit code 50 says that the process lived on after the call.
+
+import CJailProbe
+import Glibc
+import Jail
+import LinuxSystem
+
+@main
+enum Probe {
+    static let survived: Int32 = 50
+    static let usage: Int32 = 64
+    static let notConfined: Int32 = 70
+
+    static func main() {
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        guard arguments.count >= 2 else { exit(usage) }
+        confineProbe(as: arguments[0])
+        switch arguments[1] {
+        case "call": makeCall(Array(arguments.dropFirst(2)))
+        case "i386": _ = cjailprobe_call_as_i386()
+        case "work": work()
+        case "trap": preconditionFailure("a trap of the probe")
+        case "compile": compile()
+        case "wait": waitForEnd()
+        default: exit(usage)
+        }
+        exit(survived)
+    }
+
+    private static func confineProbe(as name: String) {
+        let parts = name.split(separator: "@")
+        if parts.count == 2 { becomeNobody() }
+        do {
+            switch parts[0] {
+            case "worker": try confine(.workerKVM)
+            case "emulator": try confine(.workerEmulator)
+            case "stub": try confine(.stub)
+            case "free": break
+            default: exit(usage)
+            }
+        } catch {
+            writeToStandardError("\(error)\n")
+            exit(notConfined)
+        }
+    }
+
+    private static func becomeNobody() {
+        let nobody: uid_t = 65_534
+        guard setgid(nobody) == 0, setuid(nobody) == 0
+        else { exit(notConfined) }
+    }
+
+    private static func makeCall(_ texts: [String]) {
+        let path = unsafe strdup("/etc/passwd")
+        let buffer = unsafe calloc(1, 4096)
+        var words = [Int](repeating: 0, count: 7)
+        for (index, text) in texts.prefix(words.count).enumerated() {
+            switch text {
+            case "@pid": words[index] = Int(getpid())
+            case "@parent": words[index] = parent
+            case "@path": words[index] = Int(bitPattern: path)
+            case "@buffer": words[index] = Int(bitPattern: buffer)
+            default: words[index] = Int(text) ?? 0
+            }
+        }
+        _ = unsafe cjailprobe_call(words[0], Array(words.dropFirst()))
+    }
+
+    /// Asked before confinement: getppid is on no list.
+    static let parent = Int(getppid())
+
+    /// Memory in all sizes, text, hashing, sorting, time, and standard error.
+    private static func work() {
+        var table: [String: [UInt64]] = [:]
+        for index in 0..<400 {
+            table["key \(index)"] = Array(repeating: UInt64(index), count: index * 50)
+        }
+        let sum = table.values.reduce(into: UInt64(0)) { $0 &+= $1.reduce(0, &+) }
+        let sorted = table.keys.sorted().joined(separator: ",")
+        table = [:]
+        let random = UInt64.random(in: 0...UInt64.max)
+        writeToStandardError("\(sum) \(sorted.count) \(random > 0) \(monotonicNanoseconds() > 0)\n")
+    }
+
+    /// Runs the one instruction RET out of fresh memory.
+    private static func compile() {
+        let writable = PROT_READ | PROT_WRITE | PROT_EXEC
+        guard
+            let place = unsafe mmap(
+                nil, 4096, writable, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+            unsafe place != MAP_FAILED
+        else { exit(notConfined) }
+        unsafe place.storeBytes(of: 0xC3, as: UInt8.self)
+        unsafe cjailprobe_jump(place)
+    }
+
+    private static func waitForEnd() {
+        let control = OwnedDescriptor(ChildDescriptor.control)
+        guard send(control, [1]) == .bytes(1) else { exit(notConfined) }
+        _ = waitForInput(control, milliseconds: 60_000)
+    }
+}

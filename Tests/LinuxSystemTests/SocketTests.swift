@@ -1,0 +1,121 @@
+import Glibc
+import LinuxSystem
+import Testing
+
+@Suite struct SocketTests {
+    @Test func `messages keep their borders`() throws {
+        let pair = try Pair()
+        #expect(send(pair.ours, [1, 2, 3]) == .bytes(3))
+        #expect(send(pair.ours, [4]) == .bytes(1))
+        var buffer = [UInt8](repeating: 0, count: 16)
+        #expect(receive(pair.theirs, into: &buffer) == .bytes(3))
+        #expect(receive(pair.theirs, into: &buffer) == .bytes(1))
+        #expect(buffer[0] == 4)
+        #expect(receive(pair.theirs, into: &buffer) == .nothing)
+    }
+
+    @Test func `the end of the other side is an answer and no signal`() throws {
+        let pair = try Pair()
+        let ours = pair.closeTheirs()
+        var buffer: [UInt8] = [0]
+        #expect(send(ours, [1]) == .ended)
+        #expect(receive(ours, into: &buffer) == .ended)
+    }
+
+    @Test func `a peer that does not read fills its queue`() throws {
+        let pair = try Pair()
+        var sent = 0
+        while sent < 100_000, send(pair.ours, [0]) == .bytes(1) { sent += 1 }
+        #expect(sent > 0)
+        #expect(sent < 100_000)
+        #expect(send(pair.ours, [0]) == .full)
+    }
+
+    @Test func `a port has one owner`() throws {
+        let listener = try listenTCP(address: "127.0.0.1", port: 0, backlog: 1)
+        let port = try boundPort(listener)
+        #expect(port > 0)
+        #expect(throws: SystemCallError("bind", code: EADDRINUSE)) {
+            _ = try listenTCP(address: "127.0.0.1", port: port, backlog: 1).rawValue
+        }
+        if let somebody = try acceptConnection(listener) {
+            Issue.record("\(peerName(somebody)) connected")
+        }
+    }
+
+    @Test(arguments: ["localhost", "", "127.0.0.1.1", "1", "::1 "])
+    func `only numeric addresses are taken`(_ address: String) {
+        #expect(throws: SystemCallError("bind", code: EINVAL)) {
+            _ = try listenTCP(address: address, port: 0, backlog: 1).rawValue
+        }
+    }
+
+    @Test(arguments: [SocketKind.stream, .messages])
+    func `a Unix socket tells who is there`(_ kind: SocketKind) throws {
+        let folder = try TemporaryFolder()
+        let path = "\(folder.path)/socket"
+        let listener = try listenUnix(path: path, kind: kind, backlog: 1)
+        let client = try connectUnix(path: path, kind: kind)
+        guard let accepted = try acceptConnection(listener) else {
+            Issue.record("nobody came")
+            return
+        }
+        let peer = try peerCredentials(accepted)
+        #expect(peer.processID == getpid())
+        #expect(peer.userID == getuid())
+        #expect(peerName(accepted) == "unix")
+        #expect(send(client, [1]) == .bytes(1))
+    }
+
+    @Test func `a Unix path is refused when it is taken or too long`() throws {
+        let folder = try TemporaryFolder()
+        try write("", to: "\(folder.path)/taken")
+        #expect(throws: SystemCallError("bind", code: EADDRINUSE)) {
+            _ = try listenUnix(path: "\(folder.path)/taken", kind: .stream, backlog: 1).rawValue
+        }
+        let long = "/tmp/" + String(repeating: "x", count: 200)
+        #expect(throws: SystemCallError("bind", code: ENAMETOOLONG)) {
+            _ = try listenUnix(path: long, kind: .stream, backlog: 1).rawValue
+        }
+    }
+
+    @Test func `poll shows what is ready and nothing else`() throws {
+        let quiet = try Pair()
+        let busy = try Pair()
+        var set = PollSet([quiet.ours.rawValue, -1, busy.ours.rawValue])
+        #expect(set.wait(milliseconds: 0) == 0)
+        #expect(send(busy.theirs, [1]) == .bytes(1))
+        #expect(set.wait(milliseconds: 10_000) == 1)
+        #expect((0..<3).map { set.isReadable($0) } == [false, false, true])
+        set.watch(quiet.ours.rawValue, at: 0, forOutput: true)
+        #expect(set.wait(milliseconds: 10_000) == 2)
+        #expect(set.isWritable(0))
+    }
+
+    @Test func `waiting for input has an end`() throws {
+        let pair = try Pair()
+        let before = monotonicNanoseconds()
+        let hasInput = waitForInput(pair.ours, milliseconds: 20)
+        #expect(!hasInput)
+        #expect(monotonicNanoseconds() - before >= 20_000_000)
+    }
+}
+
+/// Two connected SOCK_SEQPACKET sockets.
+struct Pair: ~Copyable {
+    let ours: OwnedDescriptor
+    let theirs: OwnedDescriptor
+
+    init() throws {
+        var pair = try SocketPair()
+        let first = try pair.takeFirst()
+        let second = try pair.takeSecond()
+        ours = first
+        theirs = second
+    }
+
+    consuming func closeTheirs() -> OwnedDescriptor {
+        theirs.close()
+        return ours
+    }
+}

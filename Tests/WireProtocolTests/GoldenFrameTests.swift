@@ -1,0 +1,72 @@
+import GuestModel
+import Testing
+import WireProtocol
+
+/// Frames byte by byte: a change here is a change of the protocol's version.
+@Suite struct GoldenFrameTests {
+    @Test func `readMemory`() {
+        let fields = [
+            "0200",  // type
+            "0000",  // zero
+            "0c000000",  // payload length
+            "8877665544332211",  // address
+            "00100000",  // byte count
+        ]
+        let address = GuestVirtualAddress(0x1122_3344_5566_7788)
+        #expect(DebugRequest.readMemory(address, byteCount: 4096).encoded() == bytes(fields))
+    }
+
+    @Test func `insertBreakpoint`() {
+        let fields = [
+            "0600", "0000", "09000000",
+            "01",  // hardware
+            "0010400000000000",  // address
+        ]
+        let request = DebugRequest.insertBreakpoint(.hardware, GuestVirtualAddress(0x401000))
+        #expect(request.encoded() == bytes(fields))
+    }
+
+    @Test func `resume by range`() {
+        let fields = [
+            "0800", "0000", "11000000",
+            "02",  // step range
+            "1000000000000000",  // start
+            "2000000000000000",  // end
+        ]
+        let mode = ResumeMode.stepRange(
+            start: GuestVirtualAddress(0x10), end: GuestVirtualAddress(0x20))
+        #expect(DebugRequest.resume(mode).encoded() == bytes(fields))
+    }
+
+    @Test func `hello of a worker`() {
+        let fields = [
+            "2d01", "0000", "0b000000",
+            "01000000",  // protocol version
+            "03000000",  // length of the build id
+            "616263",  // "abc"
+        ]
+        #expect(WorkerNotice.hello(Hello(buildID: "abc")).encoded() == bytes(fields))
+    }
+
+    @Test func `an end by an unexpected port`() {
+        let fields = [
+            "6b00", "0000", "04000000",
+            "01",  // crashed
+            "04",  // unexpected port
+            "8000",  // the port
+        ]
+        #expect(DebugReply.ended(.crashed(.unexpectedPort(128))).encoded() == bytes(fields))
+    }
+
+    @Test func `a stop carries all registers in fixed places`() {
+        let stop = StopEvent(reason: .stepped, state: Samples.state, windows: [])
+        let frame = DebugReply.stopped(stop).encoded()
+        #expect(frame.prefix(8) == bytes(["6a00", "0000", "5e010000"])[...])
+        #expect(frame[8] == 3)  // stepped
+        #expect(frame[9..<17] == bytes(["0007060504030201"])[...])  // rax
+        #expect(frame[137..<145] == bytes(["1007060504030201"])[...])  // rip
+        #expect(frame[frame.count - 1] == 0)  // windows
+    }
+
+    private func bytes(_ fields: [String]) -> [UInt8] { hex(fields.joined()) }
+}
