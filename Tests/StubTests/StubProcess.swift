@@ -1,4 +1,5 @@
 import Foundation
+import LinuxListening
 import LinuxSystem
 import WireProtocol
 
