@@ -210,7 +210,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "GuestModelTests", dependencies: ["GuestModel"], swiftSettings: strict),
         .testTarget(
-            name: "GDBRemoteTests", dependencies: ["GDBRemote", "GuestModel"],
+            name: "GDBRemoteTests", dependencies: ["GDBRemote", "GuestModel"], exclude: ["Golden"],
             swiftSettings: strict),
         .testTarget(
             name: "SessionCoreTests",
