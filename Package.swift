@@ -73,6 +73,10 @@ let package = Package(
                 .linkedLibrary("unicorn"), .linkedLibrary("capstone"), .linkedLibrary("m"),
             ]),
         .target(name: "LinuxSystem", dependencies: ["GuestModel", "CLinux"], swiftSettings: nearC),
+        .target(name: "CListening", cSettings: [.define("_GNU_SOURCE")]),
+        .target(
+            name: "LinuxListening", dependencies: ["LinuxSystem", "CListening"],
+            swiftSettings: nearC),
         .target(
             name: "Jail", dependencies: ["GuestModel", "LinuxSystem", "CLinux", "CSeccomp", "CCap"],
             swiftSettings: nearC),
@@ -103,7 +107,8 @@ let package = Package(
         .target(
             name: "Supervisor",
             dependencies: [
-                "GuestModel", "WireProtocol", "ControlAPI", "SandboxConfig", "LinuxSystem", "Jail",
+                "GuestModel", "WireProtocol", "ControlAPI", "SandboxConfig", "LinuxSystem",
+                "LinuxListening", "Jail",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
@@ -198,7 +203,7 @@ let package = Package(
             name: "JailTests", dependencies: ["Jail", "LinuxSystem", "CSeccomp", "jail-probe"],
             swiftSettings: strict),
         .testTarget(
-            name: "LinuxSystemTests", dependencies: ["LinuxSystem", "CLinux"],
+            name: "LinuxSystemTests", dependencies: ["LinuxSystem", "LinuxListening"],
             swiftSettings: strict),
         .testTarget(
             name: "WireProtocolTests", dependencies: ["GuestModel", "WireProtocol"],
@@ -214,7 +219,8 @@ let package = Package(
         .testTarget(
             name: "StubTests",
             dependencies: [
-                "GuestModel", "LinuxSystem", "WireProtocol", "hyperlight-gdbstub",
+                "GuestModel", "LinuxListening", "LinuxSystem", "WireProtocol",
+                "hyperlight-gdbstub",
             ],
             swiftSettings: strict),
     ]

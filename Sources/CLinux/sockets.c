@@ -34,53 +34,12 @@ int clinux_socketpair_seqpacket(int *first, int *second) {
     return 0;
 }
 
-static socklen_t parse_address(const char *text, uint16_t port, union any_address *address) {
-    memset(address, 0, sizeof *address);
-    if (inet_pton(AF_INET, text, &address->v4.sin_addr) == 1) {
-        address->v4.sin_family = AF_INET;
-        address->v4.sin_port = htons(port);
-        return sizeof address->v4;
-    }
-    if (inet_pton(AF_INET6, text, &address->v6.sin6_addr) == 1) {
-        address->v6.sin6_family = AF_INET6;
-        address->v6.sin6_port = htons(port);
-        return sizeof address->v6;
-    }
-    return 0;
-}
-
-int clinux_listen_tcp(const char *text, uint16_t port, int backlog) {
-    union any_address address;
-    socklen_t length = parse_address(text, port, &address);
-    if (length == 0) return -EINVAL;
-    int listener = socket(address.base.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (listener < 0) return -errno;
-    int on = 1;
-    if (setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0
-        || bind(listener, &address.base, length) < 0 || listen(listener, backlog) < 0) {
-        return failed_and_closed(listener);
-    }
-    return listener;
-}
-
 static int local_address(const char *path, union any_address *address) {
     memset(address, 0, sizeof *address);
     if (strlen(path) >= sizeof address->local.sun_path) return -ENAMETOOLONG;
     address->local.sun_family = AF_UNIX;
     strcpy(address->local.sun_path, path);
     return 0;
-}
-
-int clinux_listen_unix(const char *path, int type, int backlog) {
-    union any_address address;
-    int error = local_address(path, &address);
-    if (error < 0) return error;
-    int listener = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (listener < 0) return -errno;
-    if (bind(listener, &address.base, sizeof address.local) < 0 || listen(listener, backlog) < 0) {
-        return failed_and_closed(listener);
-    }
-    return listener;
 }
 
 int clinux_connect_unix(const char *path, int type) {

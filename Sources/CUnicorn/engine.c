@@ -175,9 +175,21 @@ static int open_engine(cunicorn_engine *engine) {
     return engine->instruction ? add_hooks(engine) : CUNICORN_NO_MEMORY;
 }
 
+static int compare_bytes(const void *left, const void *right) {
+    return *(const char *)left - *(const char *)right;
+}
+
+/// glibc's qsort, which Unicorn calls, asks the system once how much memory there is. It does so here,
+/// since a worker that is confined may not.
+static void warm_up_qsort(void) {
+    char bytes[2048] = {1};
+    qsort(bytes, sizeof bytes, 1, compare_bytes);
+}
+
 int cunicorn_open(cunicorn_engine **result) {
     cunicorn_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) return CUNICORN_NO_MEMORY;
+    warm_up_qsort();
     int error = open_engine(engine);
     if (!error) error = cunicorn_learn_layout(engine);
     if (error) {

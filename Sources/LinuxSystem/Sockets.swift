@@ -20,7 +20,8 @@ package enum SocketKind: Sendable {
     /// Messages keep their borders.
     case messages
 
-    var rawValue: Int32 {
+    /// SOCK_STREAM or SOCK_SEQPACKET.
+    package var rawValue: Int32 {
         switch self {
         case .stream: Int32(SOCK_STREAM.rawValue)
         case .messages: Int32(SOCK_SEQPACKET.rawValue)
@@ -28,23 +29,9 @@ package enum SocketKind: Sendable {
     }
 }
 
-/// A listening TCP socket on a numeric address; port 0 lets the system choose.
-package func listenTCP(
-    address: String, port: UInt16, backlog: Int32
-) throws(SystemCallError) -> OwnedDescriptor {
-    try .take(unsafe clinux_listen_tcp(address, port, backlog), from: "bind")
-}
-
 /// The port a listening TCP socket is bound to.
 package func boundPort(_ listener: borrowing OwnedDescriptor) throws(SystemCallError) -> UInt16 {
     UInt16(truncatingIfNeeded: try checked(clinux_bound_port(listener.rawValue), "getsockname"))
-}
-
-/// A listening Unix socket at `path`, which must not exist.
-package func listenUnix(
-    path: String, kind: SocketKind, backlog: Int32
-) throws(SystemCallError) -> OwnedDescriptor {
-    try .take(unsafe clinux_listen_unix(path, kind.rawValue, backlog), from: "bind")
 }
 
 /// A connection to the Unix socket at `path`.

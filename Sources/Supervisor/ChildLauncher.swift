@@ -1,4 +1,5 @@
 import GuestModel
+import LinuxListening
 import LinuxSystem
 
 /// Where the programs are: next to this one.

@@ -1,3 +1,4 @@
+import LinuxListening
 import LinuxSystem
 import SandboxConfig
 
@@ -29,7 +30,8 @@ struct DebugDoor: ~Copyable {
         let host = settings.debug.address
         let text = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         if let other = settings.debug.portConflictWith {
-            tcpProblem = "debug port \(text) is used by sandbox \(other); "
+            tcpProblem =
+                "debug port \(text) is used by sandbox \(other); "
                 + "\(settings.name) runs without TCP debugging"
             return
         }
@@ -37,7 +39,8 @@ struct DebugDoor: ~Copyable {
             tcp = try listenTCP(address: host, port: port, backlog: Self.backlog)
             address = text
         } catch {
-            tcpProblem = "debug port \(text) of \(settings.name) cannot be had (\(error)); "
+            tcpProblem =
+                "debug port \(text) of \(settings.name) cannot be had (\(error)); "
                 + "\(settings.name) runs without TCP debugging"
         }
     }

@@ -73,8 +73,9 @@ final class Sandbox {
 
     private func startStub() {
         do throws(LaunchError) {
-            stub.begin(
-                try launcher.stub(name, door: door, workerSocket: paths.workerSocket))
+            let child = try launcher.stub(name, door: door, workerSocket: paths.workerSocket)
+            stub.begin(child)
+            log.debug("stub.started", sandbox: name, "stub \(child.processID) serves \(doorText)")
         } catch {
             log.error("stub.failed", sandbox: name, "\(error)")
             stub.noteDeath(at: monotonicNanoseconds())
@@ -85,7 +86,9 @@ final class Sandbox {
         guard new != state || text != stateText else { return }
         let level: Logger.Level = new == .failed || new == .crashed ? .error : .info
         let reason = text.isEmpty ? "" : ": \(text)"
-        log.log(level: level, "sandbox.state", sandbox: name, "\(state.rawValue) -> \(new.rawValue)\(reason)", fields: stateFields)
+        log.log(
+            level: level, "sandbox.state", sandbox: name,
+            "\(state.rawValue) -> \(new.rawValue)\(reason)", fields: stateFields)
         state = new
         stateText = text
         since = wallClock().seconds
@@ -108,7 +111,9 @@ final class Sandbox {
     var descriptors: [Int32] { (worker?.descriptors ?? []) + (stub.child?.descriptors ?? []) }
 
     /// When something is to be done although nothing came.
-    var nextDeadline: UInt64? { [worker?.greetingDeadline, stub.nextDeadline].compactMap { $0 }.min() }
+    var nextDeadline: UInt64? {
+        [worker?.greetingDeadline, stub.nextDeadline].compactMap { $0 }.min()
+    }
 
     /// Whether no process of this sandbox lives.
     var isQuiet: Bool { worker == nil && stub.child == nil }
@@ -146,7 +151,9 @@ final class Sandbox {
     private func take(_ notice: WorkerNotice, from worker: Child) {
         switch notice {
         case .hello(let hello):
-            guard accepts(hello, of: "worker", worker) else { return fail("worker of another build") }
+            guard accepts(hello, of: "worker", worker) else {
+                return fail("worker of another build")
+            }
             worker.greeted()
             worker.send(WorkerOrder.start(workerSettings))
         case .state(let new, let text):
@@ -179,6 +186,14 @@ final class Sandbox {
         }
     }
 
+    /// Whether the guest has ended, so that nobody can be debugged any more.
+    private var isOver: Bool {
+        switch state {
+        case .stopping, .stopped, .finished, .failed, .disabled: true
+        case .starting, .waiting, .ready, .running, .stoppedByDebugger, .crashed: false
+        }
+    }
+
     private func workerEnded(_ end: ProcessEnd) {
         switch state {
         case .stopping: enter(.stopped, "")
@@ -199,10 +214,7 @@ final class Sandbox {
                 stubEnded(end, now: now)
             }
         }
-        if stub.isDue(at: now) {
-            startStub()
-            log.info("stub.started", sandbox: name, "a new stub serves \(doorText)")
-        }
+        if stub.isDue(at: now) { startStub() }
     }
 
     private func hearStub(_ child: Child) {
@@ -220,7 +232,8 @@ final class Sandbox {
         case .hello(let hello):
             guard accepts(hello, of: "stub", child) else { return stub.giveUp() }
             child.greeted()
-            child.send(StubOrder.start(StubSettings(processID: Self.firstProcessID + UInt32(index))))
+            child.send(
+                StubOrder.start(StubSettings(processID: Self.firstProcessID + UInt32(index))))
         case .clientAttached(let client):
             stub.client = client
             log.info("debug.attached", sandbox: name, client)
@@ -236,7 +249,7 @@ final class Sandbox {
     private static let firstProcessID: UInt32 = 4_194_305
 
     private func stubEnded(_ end: ProcessEnd, now: UInt64) {
-        let isWanted = worker != nil && !isStopping
+        let isWanted = worker != nil && !isOver
         switch stub.ended(isWanted: isWanted, at: now) {
         case .expected: break
         case .restarts(let delay):

@@ -80,10 +80,10 @@ struct Program: ParsableCommand {
             controlSocket: socket ?? Self.environment("HYPERLIGHT_SOCKET"))
         do throws(SystemCallError) {
             let supervisor = try SupervisorProcess(configuration, options: options, log: log)
-            exit(supervisor.run().rawValue)
+            Glibc.exit(supervisor.run().rawValue)
         } catch {
             writeToStandardError("hyperlight-supervisor: \(error)\n")
-            exit(SupervisorExit.systemError.rawValue)
+            Glibc.exit(SupervisorExit.systemError.rawValue)
         }
     }
 

@@ -1,4 +1,5 @@
 import Glibc
+import LinuxListening
 import LinuxSystem
 import Testing
 

@@ -42,8 +42,6 @@ int clinux_own_signal(int descriptor);
 
 // --- sockets -------------------------------------------------------------------------------------
 int clinux_socketpair_seqpacket(int *first, int *second);
-int clinux_listen_tcp(const char *address, uint16_t port, int backlog);
-int clinux_listen_unix(const char *path, int type, int backlog);
 int clinux_connect_unix(const char *path, int type);
 int clinux_accept(int listener);
 /// Text of a TCP peer, "127.0.0.1:51320", or "unix"; the length, or -errno.

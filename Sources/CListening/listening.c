@@ -1,0 +1,63 @@
+#include "CListening.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+union any_address {
+    struct sockaddr base;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un local;
+};
+
+static int failed_and_closed(int descriptor) {
+    int error = errno;
+    close(descriptor);
+    return -error;
+}
+
+static socklen_t parse_address(const char *text, uint16_t port, union any_address *address) {
+    memset(address, 0, sizeof *address);
+    if (inet_pton(AF_INET, text, &address->v4.sin_addr) == 1) {
+        address->v4.sin_family = AF_INET;
+        address->v4.sin_port = htons(port);
+        return sizeof address->v4;
+    }
+    if (inet_pton(AF_INET6, text, &address->v6.sin6_addr) == 1) {
+        address->v6.sin6_family = AF_INET6;
+        address->v6.sin6_port = htons(port);
+        return sizeof address->v6;
+    }
+    return 0;
+}
+
+int clistening_tcp(const char *text, uint16_t port, int backlog) {
+    union any_address address;
+    socklen_t length = parse_address(text, port, &address);
+    if (length == 0) return -EINVAL;
+    int listener = socket(address.base.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener < 0) return -errno;
+    int on = 1;
+    if (setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0
+        || bind(listener, &address.base, length) < 0 || listen(listener, backlog) < 0) {
+        return failed_and_closed(listener);
+    }
+    return listener;
+}
+
+int clistening_unix(const char *path, int type, int backlog) {
+    union any_address address = {.local.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.local.sun_path) return -ENAMETOOLONG;
+    strcpy(address.local.sun_path, path);
+    int listener = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener < 0) return -errno;
+    if (bind(listener, &address.base, sizeof address.local) < 0 || listen(listener, backlog) < 0) {
+        return failed_and_closed(listener);
+    }
+    return listener;
+}

@@ -1,0 +1,21 @@
+// LinuxListening: sockets that wait for others, for the supervisor alone.
+//
+// Workers and stubs inherit theirs. That this is a target of its own keeps listen(2) out of their
+// programs, which `tools/check` verifies.
+
+import CListening
+package import LinuxSystem
+
+/// A listening TCP socket on a numeric address; port 0 lets the system choose.
+package func listenTCP(
+    address: String, port: UInt16, backlog: Int32
+) throws(SystemCallError) -> OwnedDescriptor {
+    OwnedDescriptor(try checked(unsafe clistening_tcp(address, port, backlog), "bind"))
+}
+
+/// A listening Unix socket at `path`, which must not exist.
+package func listenUnix(
+    path: String, kind: SocketKind, backlog: Int32
+) throws(SystemCallError) -> OwnedDescriptor {
+    OwnedDescriptor(try checked(unsafe clistening_unix(path, kind.rawValue, backlog), "bind"))
+}
