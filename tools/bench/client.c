@@ -30,6 +30,7 @@ struct server {
     int socket;
     size_t packet_bytes;  // what the server says of itself
     char thread[64];
+    char packet[600];  // the last one sent
     char reply[buffer_bytes];
 };
 
@@ -62,11 +63,25 @@ static void transmit(struct server *server, const char *bytes, size_t count) {
 
 /// Sends one packet.
 static void put(struct server *server, const char *body) {
-    char packet[600];
     unsigned char sum = 0;
     for (const char *at = body; *at; at++) sum += (unsigned char)*at;
-    int count = snprintf(packet, sizeof packet, "$%s#%02x", body, sum);
-    transmit(server, packet, (size_t)count);
+    int count = snprintf(server->packet, sizeof server->packet, "$%s#%02x", body, sum);
+    transmit(server, server->packet, (size_t)count);
+}
+
+/// Copies a body without its escapes and run lengths; all bodies here are text.
+static void decode(struct server *server, const char *body, size_t count) {
+    char *to = server->reply, *end = server->reply + sizeof server->reply - 1;
+    for (size_t i = 0; i < count && to < end; i++) {
+        if (body[i] == '}' && i + 1 < count) {
+            *to++ = (char)(body[++i] ^ 0x20);
+        } else if (body[i] == '*' && i + 1 < count && to > server->reply) {
+            for (int repeats = body[++i] - 29; repeats > 0 && to < end; repeats--, to++) *to = to[-1];
+        } else {
+            *to++ = body[i];
+        }
+    }
+    *to = 0;
 }
 
 /// Takes one packet into `reply`, without its frame; a '+' before it is passed over.
@@ -75,15 +90,17 @@ static const char *take(struct server *server) {
     for (;;) {
         ssize_t got = recv(server->socket, input + count, sizeof input - count, 0);
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) fail(server, "no answer: %s", got ? strerror(errno) : "connection closed");
+        if (got <= 0) {
+            const char *reason = got ? strerror(errno) : "connection closed";
+            fail(server, "no answer to %s: %s", server->packet, reason);
+        }
         count += (size_t)got;
         const char *start = input;
         while (start < input + count && *start == '+') start++;
         size_t length = (size_t)(input + count - start);
         if (length < 4 || start[length - 3] != '#') continue;
         if (*start != '$') fail(server, "not a packet: %.40s", start);
-        memcpy(server->reply, start + 1, length - 4);
-        server->reply[length - 4] = 0;
+        decode(server, start + 1, length - 4);
         return server->reply;
     }
 }
@@ -152,6 +169,7 @@ static void attach(struct server *server) {
     expect(server, "QStartNoAckMode", "OK");
     transmit(server, "+", 1);
     if (server->pid) {
+        expect(server, "!", "OK");  // or gdbserver would end with the first session
         snprintf(body, sizeof body, "vAttach;%x", server->pid);
     } else {
         strcpy(body, "?");
