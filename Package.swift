@@ -78,7 +78,8 @@ let package = Package(
             name: "LinuxListening", dependencies: ["LinuxSystem", "CListening"],
             swiftSettings: nearC),
         .target(
-            name: "Jail", dependencies: ["GuestModel", "LinuxSystem", "CLinux", "CSeccomp", "CCap"],
+            name: "Jail",
+            dependencies: ["GuestModel", "LinuxSystem", "CLinux", "CSeccomp", "CCap"],
             swiftSettings: nearC),
 
         // Layer 4: drivers
@@ -144,7 +145,8 @@ let package = Package(
             name: "hyperlight-worker-emulator",
             dependencies: ["GuestModel", "Worker", "Hypervisor", "HypervisorEmulator"],
             swiftSettings: strict),
-        .executableTarget(name: "hyperlight-gdbstub", dependencies: ["Stub"], swiftSettings: strict),
+        .executableTarget(
+            name: "hyperlight-gdbstub", dependencies: ["Stub"], swiftSettings: strict),
         .executableTarget(
             name: "hyperlight-ctl", dependencies: ["ControlClient"], swiftSettings: strict),
 
