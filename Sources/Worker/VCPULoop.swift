@@ -160,8 +160,11 @@ final class VCPULoop {
         case .debug(.hardwareBreakpoint(let address)):
             try stopAfterRefresh(.hardwareBreakpoint(address))
         case .debug(.softwareBreakpoint(let address)):
-            try stopAfterRefresh(
-                breakpoints.contains(address) ? .softwareBreakpoint(address) : .guestTrap)
+            if breakpoints.kind(at: address) == .software {
+                try stopAfterRefresh(.softwareBreakpoint(address))
+            } else {
+                try trapOfTheGuest(at: address)
+            }
         case .debug(.guest): try stopAfterRefresh(.guestTrap)
         case .portUnsupported(let port): try crashAfterRefresh(.unexpectedPort(port))
         case .memory(let address, let access):
@@ -224,6 +227,20 @@ final class VCPULoop {
             return crash(.protocolViolation("debug trap without a debugger"))
         }
         stop(reason)
+    }
+
+    /// The guest executed an `int3` of its own.
+    ///
+    /// The client sees RIP behind it, as after any trap, so that continuing goes on.
+    private func trapOfTheGuest(at address: GuestVirtualAddress) throws(HypervisorError) {
+        try guest.refreshState()
+        guard isClientAttached else {
+            return crash(.protocolViolation("int3 without a debugger"))
+        }
+        var registers = guest.state.general
+        registers.rip = address.rawValue &+ 1
+        try guest.write(registers)
+        stop(.guestTrap)
     }
 
     private func crashAfterRefresh(_ reason: GuestCrash) throws(HypervisorError) {
