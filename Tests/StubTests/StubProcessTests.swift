@@ -69,6 +69,26 @@ struct StubProcessTests {
         try client.expect("+$QC1#c5")
     }
 
+    @Test func `a client that is replaced at once is not in the way of the next`() throws {
+        let stub = try StubProcess()
+        try vanishingClient(of: stub)
+        let next = try stub.connect()
+        next.say("+$qC#b4")
+        // Kept until the worker has let the guest go, and answered instead of refused.
+        #expect(try stub.request() == .attach)
+        stub.answer(
+            .attached(GuestFacts(loadBias: 0, firstSegmentAddress: 0, capabilities: .complete)))
+        #expect(try stub.request() == .detach(.asConfigured))
+        stub.answer(.done)
+        try next.expect("+$QC1#c5")
+    }
+
+    /// Sends its last packet and is gone before it is read.
+    private func vanishingClient(of stub: StubProcess) throws {
+        let client = try stub.connect()
+        client.say("+$qC#b4")
+    }
+
     @Test func `a browser is shut out`() throws {
         let stub = try StubProcess()
         let browser = try stub.connect()
