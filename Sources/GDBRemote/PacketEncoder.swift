@@ -65,6 +65,11 @@ package struct PacketEncoder: Sendable {
         Hex.append(source, to: &bytes)
     }
 
+    /// Appends `xx` for each of `byteCount` bytes that cannot be shown.
+    mutating func append(unavailable byteCount: Int) {
+        bytes.append(contentsOf: repeatElement(UInt8(ascii: "x"), count: 2 * byteCount))
+    }
+
     package mutating func append(number value: UInt64) {
         Hex.append(number: value, to: &bytes)
     }

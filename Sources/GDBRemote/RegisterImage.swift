@@ -28,12 +28,12 @@ package struct RegisterImage: Sendable {
 
     /// Appends the hex pairs of all registers; those not known as `xx`.
     package func append(to encoder: inout PacketEncoder) {
-        let known = hasExtended ? 0..<0 : 164..<536
+        let unknown = hasExtended ? 0..<0 : 164..<536
         let kernelGSBase = RegisterLayout.range(of: RegisterLayout.kernelGSBase)
-        append(0..<known.lowerBound, to: &encoder)
-        encoder.append(String(repeating: "xx", count: known.count))
-        append(known.upperBound..<kernelGSBase.lowerBound, to: &encoder)
-        encoder.append("xxxxxxxxxxxxxxxx")
+        append(0..<unknown.lowerBound, to: &encoder)
+        encoder.append(unavailable: unknown.count)
+        append(unknown.upperBound..<kernelGSBase.lowerBound, to: &encoder)
+        encoder.append(unavailable: kernelGSBase.count)
         append(kernelGSBase.upperBound..<bytes.count, to: &encoder)
     }
 
@@ -43,7 +43,7 @@ package struct RegisterImage: Sendable {
         if isAvailable(Int(number)) {
             append(range, to: &encoder)
         } else {
-            encoder.append(String(repeating: "xx", count: range.count))
+            encoder.append(unavailable: range.count)
         }
         return true
     }

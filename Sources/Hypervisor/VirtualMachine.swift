@@ -63,9 +63,9 @@ package protocol VirtualCPU: AnyObject {
 
     /// Enters the guest until something happens.
     ///
-    /// - Parameter mode: `.step` executes exactly one instruction. A step over OUT ends with the
-    ///   `.portWrite` exit (nothing more has run), a step over HLT with `.halted` or `.debug(.step)`:
-    ///   the caller looks at the instruction before.
+    /// In mode `.step` exactly one instruction executes. A step over OUT ends with the `.portWrite`
+    /// exit (nothing more has run), a step over HLT with `.halted` or `.debug(.step)`: the caller
+    /// looks at the instruction before.
     func run(_ mode: RunMode) throws(HypervisorError) -> VMExit
 
     /// How a signal handler makes `run` return `.interrupted`.
@@ -147,10 +147,7 @@ package enum DebugExit: Hashable, Sendable {
     package let isGuestWritable: Bool
     package let host: UnsafeMutableRawPointer
 
-    /// - Parameters:
-    ///   - start: page-aligned guest physical address.
-    ///   - byteCount: whole pages.
-    ///   - host: page-aligned memory that outlives the machine.
+    /// Everything is a multiple of a page; `host` outlives the machine.
     package init(
         start: GuestPhysicalAddress, byteCount: Int, isGuestWritable: Bool,
         host: UnsafeMutableRawPointer

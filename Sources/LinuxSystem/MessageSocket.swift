@@ -6,7 +6,7 @@ package final class MessageSocket {
     /// The message that `receive` took, in the first bytes; larger than any legal message by one.
     package private(set) var message: [UInt8]
 
-    /// - Parameter byteCountMax: bytes of the largest legal message.
+    /// Takes the socket over; `byteCountMax` is the size of the largest legal message.
     package init(_ descriptor: consuming OwnedDescriptor, byteCountMax: Int) {
         self.descriptor = descriptor
         message = [UInt8](repeating: 0, count: byteCountMax + 1)

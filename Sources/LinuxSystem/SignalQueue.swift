@@ -5,7 +5,9 @@ import Glibc
 package struct SignalQueue: ~Copyable {
     package let descriptor: OwnedDescriptor
 
-    /// From now on these signals are only read here. Call it before any other thread exists.
+    /// From now on these signals are only read here.
+    ///
+    /// Call it before any other thread exists.
     package init(_ signals: [Int32]) throws(SystemCallError) {
         descriptor = try .take(unsafe clinux_signalfd(signals, signals.count), from: "signalfd")
     }

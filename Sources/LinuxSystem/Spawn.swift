@@ -11,9 +11,7 @@ package struct ChildProcess: ~Copyable, Sendable {
     ///
     /// The child is killed when the calling thread ends, so call this from one that lives as long as
     /// the process.
-    /// - Parameters:
-    ///   - arguments: the first one is the name that `ps` shows.
-    ///   - descriptors: source here, target there; no target twice.
+    /// The first argument is the name that `ps` shows; no target descriptor stands there twice.
     package static func spawn(
         path: String, arguments: [String], environment: [String],
         descriptors: [(source: Int32, target: Int32)]
@@ -40,7 +38,9 @@ package struct ChildProcess: ~Copyable, Sendable {
         _ = clinux_pidfd_send_signal(pidfd.rawValue, number)
     }
 
-    /// How the child ended, or nil while it lives. Reaps it; call once more only to get nil.
+    /// How the child ended, or nil while it lives.
+    ///
+    /// Reaps it: the next call gives nil.
     package func reap() -> ProcessEnd? {
         var code: Int32 = 0
         var status: Int32 = 0

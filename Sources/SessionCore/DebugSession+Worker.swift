@@ -38,6 +38,7 @@ extension DebugSession {
         case (.memoryWrite, .done), (.breakpoint, .done): reply("OK")
         case (.registerWrite(let state, let mode), .done): registersWritten(state, then: mode)
         case (.extendedState(let command), .extendedState(let state)):
+            lacksExtendedState = state == nil
             extendedStateCame(state, for: command)
         case (.extendedState(let command), .refused):
             extendedStateCame(nil, for: command)
@@ -85,7 +86,9 @@ extension DebugSession {
         case .stopped, .ended, .lost: return workerMisbehaved()
         }
         deadlines.halt = nil
-        guest = .stopped(StoppedGuest(event))
+        var stopped = StoppedGuest(event)
+        if lacksExtendedState { stopped.extended = .known(nil) }
+        guest = .stopped(stopped)
         if plannedDetach != nil || client == .none { return }
         if wasRunning { reply(.stopped(event.reason)) }
         serveWaiting()
@@ -94,7 +97,8 @@ extension DebugSession {
 
     /// Asks for what a client that looks at all registers will want next.
     private mutating func readAhead() {
-        guard readsExtendedState, outstanding == nil, case .stopped = guest else { return }
+        guard readsExtendedState, !lacksExtendedState, outstanding == nil, case .stopped = guest
+        else { return }
         readsExtendedState = false
         // The client need not wait for this.
         flush()

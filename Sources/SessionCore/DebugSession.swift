@@ -73,6 +73,8 @@ package struct DebugSession: Sendable {
     var hasExited = false
     /// Whether the client looked at all registers during the last stop: it will again.
     var readsExtendedState = false
+    /// Whether the worker said that its driver has no x87 and SSE to show.
+    var lacksExtendedState = false
 
     var decoder = PacketDecoder()
     var encoder = PacketEncoder()

@@ -14,6 +14,9 @@ struct StubLoop: ~Copyable {
         static let count = 6
     }
 
+    /// Most receives in a row from one client.
+    private static let drainedMax = 16
+
     private let descriptors: StubDescriptors
     private var session: DebugSession
     private var client: ClientConnection?
@@ -107,19 +110,32 @@ struct StubLoop: ~Copyable {
         }
     }
 
-    private mutating func serveClient() {
-        guard let client else { return }
+    /// Takes what the client sent; whether there was any, so that more may follow.
+    @discardableResult
+    private mutating func serveClient() -> Bool {
+        guard let client else { return false }
         if client.hasPending {
-            guard client.sendPending(now: now) else { return loseClient() }
+            guard client.sendPending(now: now) else {
+                loseClient()
+                return false
+            }
             // Whoever does not take answers gets no more of them.
-            guard !client.hasPending else { return }
+            guard !client.hasPending else { return false }
         }
         switch receive(client.descriptor, into: &clientBuffer) {
-        case .nothing: break
-        case .ended: loseClient()
+        case .nothing: return false
+        case .ended:
+            loseClient()
+            return false
         case .bytes(let count):
             perform(session.receive(clientBuffer, count: count, now: now))
+            return true
         }
+    }
+
+    /// Finds out whether the client is gone already: its end is behind what it sent last.
+    private mutating func drainClient() {
+        for _ in 0..<Self.drainedMax where !serveClient() { return }
     }
 
     private mutating func serveTurnedAway() {
@@ -167,6 +183,7 @@ struct StubLoop: ~Copyable {
 
     private mutating func admit(_ descriptor: consuming OwnedDescriptor) {
         let peer = peerName(descriptor)
+        drainClient()
         if let client {
             guard turnedAway == nil else { return }
             notify(.log(.info, "second client \(peer) turned away"))

@@ -16,6 +16,8 @@ struct LogRecord {
     /// Bytes of text in one record; more is cut.
     private static let textCharactersMax = 8192
 
+    /// The record for people.
+    ///
     /// `10:15:00.123 warn  sandbox=echo worker.exited the worker ended: signal 9`
     func humanLine(utcTime: String) -> String {
         let clock = utcTime.dropFirst(11).prefix(8)

@@ -1,7 +1,9 @@
 package import GuestModel
 
-/// What the stub asks of the worker. One at a time: the next one follows the reply to the last, or,
-/// after `resume`, the `stopped` or `ended` event. Only `interrupt` and `detach` may come in between.
+/// What the stub asks of the worker, one at a time.
+///
+/// The next one follows the reply to the last, or, after `resume`, the `stopped` or `ended` event.
+/// Only `interrupt` and `detach` may come in between.
 package enum DebugRequest: WireMessage, Hashable {
     /// A client is there: halt the guest. Reply `attached`, then `stopped` or `ended`.
     case attach

@@ -26,23 +26,58 @@ struct GuestPorts {
     /// A line longer than this is cut into several, in characters.
     private static let lineCharactersMax = 1024
 
-    private let abi: GuestABIName
+    /// Where the message buffers are; nil for a bare guest, which has none.
     private let io: GuestIOLayout?
+    private var aborts = AbortCollector()
     private var line = String.UnicodeScalarView()
 
-    init(abi: GuestABIName, io: GuestIOLayout?) {
-        self.abi = abi
+    init(io: GuestIOLayout?) {
         self.io = io
     }
 
     mutating func handle(
         port: UInt16, size: UInt8, value: UInt32, memory: GuestMemory
     ) -> PortEffect {
-        switch (port, abi) {
-        case (Self.halt, _): return .halt
-        case (Self.debugPrint, _), (Self.log, .bare): return print(value)
-        default: return .crash(.unexpectedPort(port))
+        if port == Self.halt { return .halt }
+        if port == Self.debugPrint { return print(value) }
+        guard let io else {
+            return port == Self.log ? print(value) : .crash(.unexpectedPort(port))
         }
+        // The runtime's own OUTs are all `out dx, eax`; another size is not from it.
+        guard size == 4 else { return .crash(.unexpectedPort(port)) }
+        do throws(MessageError) {
+            switch port {
+            case Self.log: return try log(io, memory)
+            case Self.callFunction: return try refuseHostCall(io, memory)
+            case Self.abort: return abort(value)
+            default: return .crash(.unexpectedPort(port))
+            }
+        } catch {
+            return .crash(.protocolViolation("port \(port): \(error.description)"))
+        }
+    }
+
+    private func log(
+        _ io: GuestIOLayout, _ memory: GuestMemory
+    ) throws(MessageError) -> PortEffect {
+        let record = try GuestLogRecord(message: try io.output.pop(from: memory))
+        return .log(LogLevel(record.level), "\(record.source): \(record.message)")
+    }
+
+    /// No host function is offered yet: the guest is told so, and goes on.
+    private func refuseHostCall(
+        _ io: GuestIOLayout, _ memory: GuestMemory
+    ) throws(MessageError) -> PortEffect {
+        let request = try HostCallRequest(message: try io.output.pop(from: memory))
+        let text = "HostFunction \(request.name) was not found"
+        try io.input.push(HostCallAnswer.error(text: text), to: memory)
+        return .log(
+            .warning, "the guest called host function \(request.name), which is not offered")
+    }
+
+    private mutating func abort(_ word: UInt32) -> PortEffect {
+        guard let abort = aborts.collect(word) else { return .none }
+        return .crash(.aborted(code: abort.code, text: abort.text))
     }
 
     private mutating func print(_ value: UInt32) -> PortEffect {
@@ -60,5 +95,18 @@ struct GuestPorts {
         guard !line.isEmpty else { return nil }
         defer { line = String.UnicodeScalarView() }
         return String(line)
+    }
+}
+
+extension LogLevel {
+    /// The level of a guest's own record.
+    fileprivate init(_ level: GuestLogRecord.Level) {
+        switch level {
+        case .trace, .none: self = .trace
+        case .debug: self = .debug
+        case .information: self = .info
+        case .warning: self = .warning
+        case .error, .critical: self = .error
+        }
     }
 }

@@ -28,7 +28,7 @@ final class VCPULoop {
         self.settings = settings
         self.supervisor = supervisor
         self.debug = debug
-        ports = GuestPorts(abi: settings.abi, io: guest.plan.io)
+        ports = GuestPorts(io: guest.plan.io)
         activity = .running(.free)
         if settings.holdsForClient {
             let timeout = settings.waitTimeoutMilliseconds
@@ -68,7 +68,7 @@ final class VCPULoop {
     private func runFreely() {
         // Guest code at a breakpoint that the client set earlier: one instruction without it first.
         if breakpoints.contains(rip) {
-            execute(.step)
+            executeOneInstruction()
             guard case .running(.free) = activity else { return }
         }
         debug.setKickEnabled(true)
@@ -90,14 +90,8 @@ final class VCPULoop {
 
     private func runStep() {
         let wasHalt = isHalt(at: rip)
-        var outcome = execute(.step)
-        while case .interrupted = outcome, case .running = activity, !exitRequested {
-            guest.vcpu.clearKick()
-            serveInput()
-            guard case .running(.step) = activity else { return }
-            outcome = execute(.step)
-        }
-        guard case .running = activity else { return }
+        executeOneInstruction()
+        guard case .running(.step) = activity else { return }
         if wasHalt {
             guestHalted()
         } else {
@@ -110,20 +104,21 @@ final class VCPULoop {
         var steps = 0
         while case .running(.range) = activity, !exitRequested {
             let wasHalt = isHalt(at: rip)
-            let outcome = execute(.step)
-            guard case .running = activity else { return }
-            if wasHalt, outcome != .interrupted { return guestHalted() }
-            do throws(HypervisorError) { try guest.refreshState() } catch { return crash(error) }
-            if outcome != .interrupted {
-                if let kind = breakpoints.kind(at: rip) { return stop(.breakpoint(kind, rip)) }
-                guard rip >= start, rip < end else { return stop(.stepped) }
-            }
+            executeOneInstruction()
+            guard case .running(.range) = activity else { return }
+            if wasHalt { return guestHalted() }
+            if let kind = breakpoints.kind(at: rip) { return stop(.breakpoint(kind, rip)) }
+            guard rip >= start, rip < end else { return stop(.stepped) }
             steps += 1
-            if steps % Self.stepsBetweenLooks == 0 || outcome == .interrupted {
-                guest.vcpu.clearKick()
-                serveInput()
-            }
+            if steps.isMultiple(of: Self.stepsBetweenLooks) { serveInput() }
         }
+    }
+
+    /// Executes exactly one instruction, which a kick may delay but not prevent.
+    ///
+    /// A kick needs new input on a socket, and none is read here, so the attempts are bounded.
+    private func executeOneInstruction() {
+        repeat { guest.vcpu.clearKick() } while execute(.step) == .interrupted
     }
 
     /// Steps of a range step between two looks at the sockets: at 9 us a step about 0.3 ms.

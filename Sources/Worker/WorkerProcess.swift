@@ -165,7 +165,9 @@ package enum WorkerProcess {
         }
     }
 
-    /// The list of system calls that fits a driver. MSHV has no driver yet, and so no list either.
+    /// The list of system calls that fits a driver.
+    ///
+    /// MSHV has no driver yet, and so no list either.
     private static func role(of driver: DriverName) -> ConfinedRole {
         switch driver {
         case .kvm, .mshv: .workerKVM

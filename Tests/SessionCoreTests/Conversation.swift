@@ -22,7 +22,7 @@ struct Conversation {
         conversation.client(features)
         conversation.worker(.attached(.example))
         conversation.worker(.stopped(stop))
-        conversation.worker(.extendedState(nil))
+        conversation.worker(.extendedState(.example))
         conversation.client("QStartNoAckMode")
         return conversation
     }
@@ -103,6 +103,11 @@ extension VCPUState {
         state.general.rbp = 0x8010
         return state
     }
+}
+
+extension ExtendedState {
+    /// All zeros.
+    static let example = ExtendedState(fxsave: [UInt8](repeating: 0, count: byteCount))
 }
 
 /// The expedited registers of `VCPUState.example`.

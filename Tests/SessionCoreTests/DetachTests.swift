@@ -109,7 +109,7 @@ struct DetachTests {
             #expect(conversation.client("?").contains(.sendToWorker(.attach)))
             conversation.worker(.attached(.example))
             conversation.worker(.stopped(.example))
-            conversation.worker(.extendedState(nil))
+            conversation.worker(.extendedState(.example))
             #expect(
                 conversation.happens(.clientLost).last == .sendToWorker(.detach(.asConfigured)))
             #expect(conversation.worker(.done) == [])

@@ -93,7 +93,7 @@ struct RegisterSessionTests {
         conversation.client("vCont;s:1;c")
         #expect(conversation.worker(.stopped(.example(.stepped))) == [.says("T05" + expedited)])
         #expect(conversation.client("g") == [.sendToWorker(.readExtendedState)])
-        #expect(conversation.worker(.extendedState(nil)).count == 1)
+        #expect(conversation.worker(.extendedState(.example)).count == 1)
         #expect(conversation.client("g").allSatisfy { $0 != .sendToWorker(.readExtendedState) })
     }
 
@@ -106,7 +106,20 @@ struct RegisterSessionTests {
                 .says("T05" + expedited), .sendToWorker(.readExtendedState),
             ])
         #expect(conversation.client("g") == [])
-        #expect(conversation.worker(.extendedState(nil)).count == 1)
+        #expect(conversation.worker(.extendedState(.example)).count == 1)
+    }
+
+    @Test func `a driver without x87 and SSE is asked only once`() {
+        var conversation = Conversation()
+        conversation.happens(.clientConnected)
+        conversation.client("QStartNoAckMode")
+        conversation.worker(.attached(.example))
+        #expect(conversation.worker(.stopped(.example)) == [.sendToWorker(.readExtendedState)])
+        #expect(conversation.worker(.extendedState(nil)) == [])
+        #expect(conversation.client("g").allSatisfy { $0 != .sendToWorker(.readExtendedState) })
+        conversation.client("s")
+        #expect(conversation.worker(.stopped(.example(.stepped))) == [.says("T05" + expedited)])
+        #expect(conversation.client("g").allSatisfy { $0 != .sendToWorker(.readExtendedState) })
     }
 
     @Test func `a written register goes through to the worker and is read back`() {

@@ -1,0 +1,135 @@
+import GuestModel
+import LinuxSystem
+import Testing
+import WireProtocol
+
+/// The whole program, confined, on real sockets.
+@Suite(.serialized)
+struct StubProcessTests {
+    private static let stop =
+        "$T05thread:1;10:0010000000000000;6:0000000000000000;7:0000000000000000;"
+        + "11:02000000;core:0;#ac"
+
+    private var stopped: DebugReply {
+        var state = VCPUState()
+        state.general.rip = 0x1000
+        let window = MemoryWindow(start: .init(0x1000), bytes: [0x90, 0xF4])
+        return .stopped(StopEvent(reason: .stepped, state: state, windows: [window]))
+    }
+
+    /// A stub with one client in front of a guest that stands.
+    private func attached() throws -> (StubProcess, StubClient) {
+        let stub = try StubProcess()
+        let client = try stub.connect()
+        client.say("+$?#3f")
+        try client.expect("+")
+        #expect(try stub.notice() == .clientAttached("unix"))
+        #expect(try stub.request() == .attach)
+        stub.answer(
+            .attached(GuestFacts(loadBias: 0, firstSegmentAddress: 0, capabilities: .complete)))
+        stub.answer(stopped)
+        try client.expect(Self.stop)
+        #expect(try stub.request() == .readExtendedState)
+        stub.answer(.extendedState(nil))
+        return (stub, client)
+    }
+
+    @Test func `a client reads memory near the stop and steps`() throws {
+        let (stub, client) = try attached()
+        client.say("+$m1000,2#8c")
+        try client.expect("+$90f4#03")
+        client.say("+$s#73")
+        try client.expect("+")
+        #expect(try stub.request() == .resume(.step))
+        stub.answer(stopped)
+        try client.expect(Self.stop)
+    }
+
+    @Test func `a client that vanishes lets the guest go and the next one is served`() throws {
+        let stub = try {
+            let (stub, _) = try attached()
+            return stub
+        }()
+        #expect(try stub.request() == .detach(.asConfigured))
+        #expect(try stub.notice() == .clientDetached("connection lost"))
+        stub.answer(.done)
+        let next = try stub.connect()
+        next.say("$?#3f")
+        try next.expect("+")
+        #expect(try stub.request() == .attach)
+    }
+
+    @Test func `a second client is told why it must go`() throws {
+        let (stub, client) = try attached()
+        let second = try stub.connect()
+        second.say("+$qSupported#37")
+        let answer = try second.waitForEnd()
+        #expect(answer == "+$E.another debugger is attached (unix)#58")
+        client.say("+$qC#b4")
+        try client.expect("+$QC1#c5")
+    }
+
+    @Test func `a client that is replaced at once is not in the way of the next`() throws {
+        let stub = try StubProcess()
+        try vanishingClient(of: stub)
+        let next = try stub.connect()
+        next.say("+$qC#b4")
+        // Kept until the worker has let the guest go, and answered instead of refused.
+        #expect(try stub.request() == .attach)
+        stub.answer(
+            .attached(GuestFacts(loadBias: 0, firstSegmentAddress: 0, capabilities: .complete)))
+        #expect(try stub.request() == .detach(.asConfigured))
+        stub.answer(.done)
+        try next.expect("+$QC1#c5")
+    }
+
+    /// Sends its last packet and is gone before it is read.
+    private func vanishingClient(of stub: StubProcess) throws {
+        let client = try stub.connect()
+        client.say("+$qC#b4")
+    }
+
+    @Test func `a browser is shut out`() throws {
+        let stub = try StubProcess()
+        let browser = try stub.connect()
+        browser.say("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n$vCont;c#a8")
+        #expect(try browser.waitForEnd() == "")
+        let client = try stub.connect()
+        client.say("$qC#b4")
+        try client.expect("+$QC1#c5")
+    }
+
+    @Test func `a polite stop detaches first`() throws {
+        let (stub, client) = try attached()
+        stub.order(.stop)
+        #expect(try stub.request() == .detach(.asConfigured))
+        _ = try client.waitForEnd()
+        stub.answer(.done)
+        #expect(try stub.end() == .exited(0))
+    }
+
+    @Test func `a polite stop without a client ends at once`() throws {
+        let stub = try StubProcess()
+        stub.order(.stop)
+        #expect(try stub.end() == .exited(0))
+    }
+
+    @Test func `garbage from the worker ends its link and not the stub`() throws {
+        let (stub, client) = try attached()
+        client.say("+$c#63")
+        try client.expect("+")
+        #expect(try stub.request() == .resume(.continue))
+        _ = send(stub.worker, [1, 2, 3])
+        try client.expect("$X09#c1")
+    }
+
+    @Test func `a megabyte in one packet is refused and the next one served`() throws {
+        let (_, client) = try attached()
+        client.say("+$")
+        for _ in 0..<32 { client.sayAll(String(repeating: "a", count: 32768)) }
+        client.sayAll("#00")
+        try client.expect("+$E16#ac")
+        client.say("+$qC#b4")
+        try client.expect("+$QC1#c5")
+    }
+}
