@@ -8,6 +8,7 @@ final class DebugLink {
     /// The only process whose connections are taken: the supervisor connects on a stub's behalf.
     private let supervisor: Int32
     private var frame: [UInt8] = []
+    private var isKickEnabled = false
 
     init(listener: consuming OwnedDescriptor, supervisor: Int32) throws(SystemCallError) {
         self.listener = listener
@@ -32,6 +33,8 @@ final class DebugLink {
         let socket = MessageSocket(next, byteCountMax: WireLimits.frameBytesMax)
         guard (try? socket.claimKick()) != nil else { return false }
         connection = socket
+        // The guest may be running just now; what the new stub sends must reach it too.
+        if isKickEnabled { setKickEnabled(true) }
         return true
     }
 
@@ -41,6 +44,7 @@ final class DebugLink {
 
     /// Whether a request raises the kick signal; on only while the guest runs freely.
     func setKickEnabled(_ isEnabled: Bool) {
+        isKickEnabled = isEnabled
         // Fails only for a descriptor that is not open, and this one is.
         try? connection?.setKickEnabled(isEnabled)
     }
