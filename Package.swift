@@ -225,5 +225,13 @@ let package = Package(
                 "hyperlight-gdbstub",
             ],
             swiftSettings: strict),
+        // Tests of the whole: the built programs, real gdb
+        .testTarget(
+            name: "IntegrationTests",
+            dependencies: [
+                "ControlAPI", "GuestModel", "hyperlight-supervisor", "hyperlight-worker",
+                "hyperlight-worker-emulator", "hyperlight-gdbstub", "hyperlight-ctl",
+            ],
+            swiftSettings: strict),
     ]
 )

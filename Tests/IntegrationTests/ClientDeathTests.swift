@@ -1,0 +1,135 @@
+import ControlAPI
+import Foundation
+import GuestModel
+import Testing
+
+extension IntegrationTests {
+    /// gdb is interrupted or killed: the guest goes on.
+    @Suite(.serialized)
+    struct ClientsThatDie {
+        private static let repetitions = 20
+        private static let goesOnWithinMilliseconds = 10.0
+        private let image: GuestImage
+
+        init() throws { image = try GuestImage.named(Ticker.guest) }
+
+        /// Runs `body` with a ticker that ticks, and its debug port.
+        private func withTicker(
+            _ driver: Driver, _ body: (RunningSupervisor, UInt16) throws -> Void
+        ) throws {
+            let port = try RunningSupervisor.freePort()
+            let entry = SandboxEntry("a", Ticker.guest, on: driver, port: port)
+            try RunningSupervisor.with([entry]) { supervisor in
+                try Ticker.start(supervisor, "a", image, on: driver)
+                try body(supervisor, port)
+            }
+        }
+
+        @Test(arguments: Driver.present)
+        func `4: Ctrl-C stops a spinning guest, continue goes on`(driver: Driver) throws {
+            let spin = try GuestImage.named("tests/spin")
+            let port = try RunningSupervisor.freePort()
+            let entry = SandboxEntry("a", "tests/spin", on: driver, port: port)
+            try RunningSupervisor.with([entry]) { supervisor in
+                try supervisor.waitForHeldGuest("a")
+                let gdb = try InteractiveGDB(symbols: spin.path, port: port)
+                var counts: [UInt64] = []
+                for _ in 0..<3 {
+                    gdb.begin("continue")
+                    try gdb.waitForText("Continuing.")
+                    // The guest has run for long when its new state is told.
+                    if counts.isEmpty {
+                        try supervisor.waitForEvent("a", "sandbox.state", containing: "-> running")
+                    }
+                    gdb.interrupt()
+                    try gdb.waitForText("Program received signal SIGINT")
+                    try gdb.waitForText("@@done@@")
+                    let text = try gdb.command("output (unsigned long)spins")
+                    counts.append(UInt64(text.prefix { $0.isNumber }) ?? 0)
+                }
+                #expect(counts == counts.sorted() && Set(counts).count == 3, "\(counts)")
+                try gdb.command("detach")
+            }
+        }
+
+        @Test(arguments: Driver.present)
+        func `5a: gdb killed while stopped at one of two breakpoints: the guest goes on unharmed`(
+            driver: Driver
+        ) throws {
+            try withTicker(driver) { supervisor, port in
+                let worker = try supervisor.status("a").workerPID
+                var times: [Double] = []
+                for _ in 0..<Self.repetitions {
+                    let gdb = try InteractiveGDB(symbols: image.path, port: port)
+                    try gdb.command("break tick")
+                    try gdb.command("break print_scalar")
+                    try #expect(gdb.command("continue").contains("Breakpoint 1, tick"))
+                    let killed = gdb.kill()
+                    times.append(
+                        1000 * (try supervisor.secondsToPrint("a", since: killed, .seconds(2))))
+                    try gdb.program.waitForEnd(.seconds(5))
+                }
+                report("gdb killed while the guest stood (\(driver))", times)
+                #expect(times.median <= Self.goesOnWithinMilliseconds, "\(times.text)")
+                try supervisor.expectOriginalCode("a", image, ["tick", "print_scalar"])
+                try supervisor.expectTicking("a", image)
+                try #expect(supervisor.status("a").workerPID == worker)
+            }
+        }
+
+        @Test(arguments: Driver.present)
+        func `5b: gdb killed while the guest runs: it goes on without a break`(
+            driver: Driver
+        ) throws {
+            try withTicker(driver) { supervisor, port in
+                let worker = try supervisor.status("a").workerPID
+                var breaks: [Double] = []
+                for _ in 0..<Self.repetitions {
+                    let gdb = try InteractiveGDB(symbols: image.path, port: port)
+                    // In the guest's image, not in its path.
+                    try gdb.command("break _start")
+                    gdb.begin("continue")
+                    try gdb.waitForText("Continuing.")
+                    _ = try supervisor.secondsToPrint("a", since: wallClockSeconds(), .seconds(2))
+                    let killed = gdb.kill()
+                    _ = try supervisor.secondsToPrint("a", since: killed + 0.1, .seconds(2))
+                    breaks.append(longestBreak(supervisor, from: killed, to: killed + 0.1))
+                    try gdb.program.waitForEnd(.seconds(5))
+                }
+                report("gdb killed while the guest ran, longest pause (\(driver))", breaks)
+                #expect(breaks.median <= Self.goesOnWithinMilliseconds, "\(breaks.text)")
+                try supervisor.expectOriginalCode("a", image, ["_start", "tick"])
+                try supervisor.expectTicking("a", image)
+                try #expect(supervisor.status("a").workerPID == worker)
+            }
+        }
+
+        /// The longest time in milliseconds without a line between the two times.
+        private func longestBreak(
+            _ supervisor: RunningSupervisor, from start: Double, to end: Double
+        ) -> Double {
+            let times =
+                [start] + supervisor.printTimes("a", since: start).filter { $0 <= end } + [end]
+            return 1000 * (zip(times, times.dropFirst()).map { $1 - $0 }.max() ?? .infinity)
+        }
+
+        private func report(_ what: String, _ times: [Double]) {
+            print(
+                "measured: \(what), ms: median \([times.median].text), all \(times.sorted().text)")
+        }
+
+        @Test
+        func `a second client is refused in words and the first goes on`() throws {
+            let port = try RunningSupervisor.freePort()
+            try RunningSupervisor.with([SandboxEntry("a", "counter", port: port)]) { supervisor in
+                try supervisor.waitForHeldGuest("a")
+                let path = Machine.guest("counter")
+                let gdb = try InteractiveGDB(symbols: path, port: port)
+                let second = try GDB.run(["target remote 127.0.0.1:\(port)"], file: path)
+                #expect(second.contains("another debugger is attached"), "\(second)")
+                try #expect(gdb.command("info registers rip").contains("_start"))
+                try gdb.command("detach")
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+import ControlAPI
+import Foundation
+import GuestModel
+import Testing
+
+extension RunningSupervisor {
+    /// Waits until a guest is held at its entry point.
+    func waitForHeldGuest(_ sandbox: String) throws {
+        try waitForEvent(sandbox, "sandbox.state", containing: "-> waiting")
+    }
+
+    /// Where the debug door of a sandbox is when it has no port.
+    func debugSocket(_ sandbox: String) -> RSPClient.Address {
+        .path("\(folder)/sandboxes/\(sandbox)/gdb.sock")
+    }
+
+    /// Runs `body` with the guest stopped by a client that detaches afterwards.
+    func stopping<Value>(_ sandbox: String, _ body: (RSPClient) throws -> Value) throws -> Value {
+        let client = try RSPClient(debugSocket(sandbox))
+        try client.attach()
+        let value = try body(client)
+        try client.detach()
+        return value
+    }
+
+    /// The guest's counter; the guest runs afterwards.
+    func ticks(_ sandbox: String, _ image: GuestImage) throws -> UInt64 {
+        let address = try image.address(of: "ticks")
+        return try stopping(sandbox) { try $0.readWord(at: address) }
+    }
+
+    /// Fails unless the guest's counter moves while nobody debugs it.
+    func expectTicking(_ sandbox: String, _ image: GuestImage) throws {
+        let before = try ticks(sandbox, image)
+        try Deadline.wait(.seconds(1), for: "ticks of \(sandbox) to move from \(before)") {
+            try ticks(sandbox, image) > before
+        }
+    }
+
+    /// Fails unless the functions named have the bytes of the file.
+    func expectOriginalCode(_ sandbox: String, _ image: GuestImage, _ functions: [String]) throws {
+        for function in functions {
+            let address = try image.address(of: function)
+            let original = try image.bytes(at: address, count: 24)
+            let present = try stopping(sandbox) { try $0.readMemory(at: address, count: 24) }
+            #expect(present == original, "code of \(function)")
+        }
+    }
+
+    /// The times at which a guest printed since `start`, in seconds since 1970.
+    func printTimes(_ sandbox: String, since start: Double) -> [Double] {
+        log.filter { $0.sandbox == sandbox && $0.event == "guest.output" && $0.time >= start }
+            .map(\.time)
+    }
+
+    /// Waits until the guest prints after `start`; seconds from then.
+    func secondsToPrint(_ sandbox: String, since start: Double, _ duration: Duration) throws
+        -> Double
+    {
+        var first: Double?
+        try Deadline.wait(duration, for: "output of \(sandbox)") {
+            first = printTimes(sandbox, since: start).first
+            return first != nil
+        }
+        return (first ?? .infinity) - start
+    }
+}
+
+/// The guest that prints a line every so many ticks, set to about one line in two milliseconds.
+enum Ticker {
+    static let guest = "tests/ticker"
+
+    /// Tells a ticker that is held at its entry point how often to print, and lets it run.
+    static func start(
+        _ supervisor: RunningSupervisor, _ sandbox: String, _ image: GuestImage, on driver: Driver
+    ) throws {
+        try supervisor.waitForHeldGuest(sandbox)
+        let address = try image.address(of: "ticks_per_line")
+        try supervisor.stopping(sandbox) { try $0.writeWord(ticksPerLine(driver), at: address) }
+        try supervisor.waitForEvent(sandbox, "guest.output")
+    }
+
+    private static func ticksPerLine(_ driver: Driver) -> UInt64 {
+        switch driver {
+        case .kvm: 200_000
+        case .emulator: 10_000
+        }
+    }
+}

@@ -1,0 +1,231 @@
+import ControlAPI
+import Foundation
+import Glibc
+import GuestModel
+import Testing
+
+/// One sandbox of a test's configuration.
+struct SandboxEntry: Encodable {
+    var name: String
+    var guest: String
+    var abi = "bare"
+    var hypervisor: String
+    var debug: Debug
+    var memory: [String: String]?
+
+    struct Debug: Encodable {
+        var enabled: Bool?
+        var port: UInt16?
+        var startup: String?
+        var onKill: String?
+    }
+
+    init(
+        _ name: String, _ guest: String, on driver: Driver = .emulator, port: UInt16? = nil,
+        startup: String? = nil
+    ) {
+        self.name = name
+        self.guest = guest.hasPrefix("/") ? guest : Machine.guest(guest)
+        hypervisor = driver.rawValue
+        debug = Debug(
+            enabled: port == nil && startup == nil ? false : nil, port: port, startup: startup)
+    }
+}
+
+/// One record of the supervisor's log.
+struct LogLine: Decodable {
+    let ts: String
+    let level: String
+    let event: String
+    let msg: String
+    let sandbox: String
+
+    func isAbout(_ sandbox: String, _ event: String, containing text: String) -> Bool {
+        guard self.sandbox == sandbox, self.event == event else { return false }
+        return text.isEmpty || msg.contains(text)
+    }
+
+    /// Seconds since 1970, to the microsecond.
+    var time: Double {
+        let whole = Timestamp.secondsSinceEpoch(ts) ?? 0
+        guard let dot = ts.firstIndex(of: ".") else { return Double(whole) }
+        return Double(whole) + (Double("0" + ts[dot...].dropLast()) ?? 0)
+    }
+}
+
+/// A real supervisor with a folder, a control socket and a configuration of its own.
+final class RunningSupervisor {
+    let program: RunningProgram
+    let folder: String
+    var socket: String { folder + "/c.sock" }
+    private var records: [LogLine] = []
+    private var parsed = 0
+
+    /// Starts it; waits for nothing.
+    init(_ sandboxes: [SandboxEntry]) throws {
+        folder = try Self.makeFolder()
+        let path = folder + "/s.json"
+        try Self.configuration(sandboxes).write(to: URL(fileURLWithPath: path))
+        program = try RunningProgram(
+            Machine.program("hyperlight-supervisor"),
+            ["--config", path, "--socket", folder + "/c.sock", "--log-format", "json"])
+    }
+
+    deinit { end() }
+
+    /// Runs `body` with a supervisor that is gone afterwards, with all its children.
+    static func with<Value>(
+        _ sandboxes: [SandboxEntry], _ body: (RunningSupervisor) throws -> Value
+    ) throws -> Value {
+        let supervisor = try RunningSupervisor(sandboxes)
+        defer { supervisor.end() }
+        do {
+            return try body(supervisor)
+        } catch let error as HarnessError {
+            throw HarnessError("\(error)\nlog of the supervisor:\n\(supervisor.lastLines)")
+        }
+    }
+
+    static func configuration(_ sandboxes: [SandboxEntry]) throws -> Data {
+        struct File: Encodable {
+            let version = 1
+            let sandboxes: [SandboxEntry]
+        }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .withoutEscapingSlashes]
+        return try encoder.encode(File(sandboxes: sandboxes))
+    }
+
+    /// A new folder with a short path: the paths of Unix sockets are limited.
+    static func makeFolder() throws -> String {
+        var template = Array("/tmp/hlt.XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw HarnessError("mkdtemp") }
+        return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// A TCP port of the loopback that nobody has, below those that the kernel gives to clients.
+    static func freePort() throws -> UInt16 {
+        for _ in 0..<100 {
+            let port = UInt16.random(in: 20000..<32000)
+            let descriptor = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            defer { close(descriptor) }
+            if bindLoopback(descriptor, port) { return port }
+        }
+        throw HarnessError("no free port")
+    }
+
+    static func bindLoopback(_ descriptor: Int32, _ port: UInt16) -> Bool {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        return withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+            }
+        }
+    }
+
+    // MARK: - Log
+
+    /// All records so far.
+    var log: [LogLine] {
+        program.output.wait(until: .after(.zero)) { bytes -> Bool? in
+            absorb(bytes)
+            return true
+        }
+        return records
+    }
+
+    /// Takes in the whole lines that have come since the last time.
+    private func absorb(_ bytes: [UInt8]) {
+        guard let end = bytes[parsed...].lastIndex(of: UInt8(ascii: "\n")) else { return }
+        let decoder = JSONDecoder()
+        for line in bytes[parsed..<end].split(separator: UInt8(ascii: "\n")) {
+            guard let record = try? decoder.decode(LogLine.self, from: Data(line)) else { continue }
+            records.append(record)
+        }
+        parsed = end + 1
+    }
+
+    /// The end of the log without what the guests print, for messages.
+    var lastLines: String {
+        log.filter { $0.event != "guest.output" }.suffix(40)
+            .map { "\($0.ts) \($0.level) \($0.sandbox) \($0.event): \($0.msg)" }
+            .joined(separator: "\n")
+    }
+
+    /// Waits for a record at place `start` of the log or later.
+    @discardableResult
+    func waitForEvent(
+        _ sandbox: String, _ event: String, containing text: String = "", from start: Int = 0,
+        _ duration: Duration = .seconds(10)
+    ) throws -> LogLine {
+        var next = start
+        let found = program.output.wait(until: .after(duration)) { bytes -> LogLine? in
+            absorb(bytes)
+            while next < records.count {
+                let record = records[next]
+                next += 1
+                if record.isAbout(sandbox, event, containing: text) { return record }
+            }
+            return nil
+        }
+        guard let found else {
+            throw HarnessError("waited \(duration) for \(event) \"\(text)\" of \(sandbox)")
+        }
+        return found
+    }
+
+    // MARK: - Control
+
+    /// Runs `hyperlight-ctl` with these words; its exit code and everything it printed.
+    func control(_ words: [String]) throws -> (ending: RunningProgram.Ending, text: String) {
+        let program = try RunningProgram(
+            Machine.program("hyperlight-ctl"), words + ["--socket", socket])
+        defer { program.end() }
+        let ending = try program.waitForEnd(.seconds(10))
+        _ = program.output.waitForEnd(.seconds(5))
+        return (ending, program.output.text)
+    }
+
+    /// What `hyperlight-ctl status --format json` says of a sandbox.
+    func status(_ name: String) throws -> SandboxStatus {
+        let (_, text) = try control(["status", "--format", "json"])
+        let all: [SandboxStatus]
+        do {
+            all = try JSONDecoder().decode([SandboxStatus].self, from: Data(text.utf8))
+        } catch {
+            throw HarnessError("status: \(error) in \(text)")
+        }
+        guard let status = all.first(where: { $0.name == name }) else {
+            throw HarnessError("status has no sandbox \(name): \(text)")
+        }
+        return status
+    }
+
+    // MARK: - End
+
+    /// The supervisor's children that live.
+    var children: [Int32] {
+        let id = program.processID
+        let path = "/proc/\(id)/task/\(id)/children"
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return [] }
+        return text.split(separator: " ").compactMap { Int32($0) }.filter(processLives)
+    }
+
+    /// Kills it, waits for its children and removes its folder.
+    func end() {
+        let children = children
+        program.end()
+        let areGone =
+            (try? Deadline.wait(.seconds(5), for: "the children") {
+                !children.contains(where: processLives)
+            }) != nil
+        if !areGone {
+            Issue.record("children of a killed supervisor live on")
+            for child in children { kill(child, SIGKILL) }
+        }
+        try? FileManager.default.removeItem(atPath: folder)
+    }
+}
