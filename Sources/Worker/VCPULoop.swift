@@ -270,18 +270,24 @@ final class VCPULoop {
 
     // MARK: Sockets
 
-    private func waitForInput() {
+    /// Waits until a socket has something, at most so long; answers how many have.
+    private func poll(milliseconds: Int32) -> Int {
         waiting.watch(debug.connectionDescriptor, at: 0)
         waiting.watch(supervisor.descriptor, at: 1)
         waiting.watch(debug.listenerDescriptor, at: 2)
-        let ready = waiting.wait(milliseconds: waitMilliseconds)
+        return waiting.wait(milliseconds: milliseconds)
+    }
+
+    private func waitForInput() {
+        let ready = poll(milliseconds: waitMilliseconds)
         if ready == 0 {
             reportState(now: true)
             releaseIfWaitedLongEnough()
         } else if waiting.isReadable(1) || waiting.isReadable(2) {
-            serveInput()
+            serveAll()
         } else {
-            serveDebug()
+            // One request is outstanding at a time: looking for a second one is a call for nothing.
+            serveDebugOnce()
         }
     }
 
@@ -302,8 +308,12 @@ final class VCPULoop {
         activity = .running(.free)
     }
 
-    /// Serves whatever has come on any socket, without waiting.
+    /// Looks for input on any socket, without waiting; mostly there is none.
     private func serveInput() {
+        if poll(milliseconds: 0) > 0 { serveAll() }
+    }
+
+    private func serveAll() {
         serveSupervisor()
         if debug.acceptStub() { clientLost("a new stub took over") }
         serveDebug()
@@ -322,17 +332,23 @@ final class VCPULoop {
     }
 
     private func serveDebug() {
-        while !exitRequested {
-            switch debug.nextRequest() {
-            case .nothing: return
-            case .ended(let reason):
-                debug.close()
-                return clientLost(reason)
-            case .message(let request):
-                handle(request)
-                // A request that made the guest run: whatever follows is looked at after that.
-                if case .running = activity { return }
-            }
+        while !exitRequested, serveDebugOnce() {}
+    }
+
+    /// Serves one request if there is one; whether to look for more now.
+    @discardableResult
+    private func serveDebugOnce() -> Bool {
+        switch debug.nextRequest() {
+        case .nothing: return false
+        case .ended(let reason):
+            debug.close()
+            clientLost(reason)
+            return false
+        case .message(let request):
+            handle(request)
+            // A request that made the guest run: whatever follows is looked at after that.
+            if case .running = activity { return false }
+            return true
         }
     }
 
