@@ -5,6 +5,7 @@ import WireProtocol
 final class DebugLink {
     private let listener: OwnedDescriptor
     private var connection: MessageSocket?
+    private var isKickEnabled = false
     /// The only process whose connections are taken: the supervisor connects on a stub's behalf.
     private let supervisor: Int32
     private var frame: [UInt8] = []
@@ -32,6 +33,7 @@ final class DebugLink {
         let socket = MessageSocket(next, byteCountMax: WireLimits.frameBytesMax)
         guard (try? socket.claimKick()) != nil else { return false }
         connection = socket
+        setKickEnabled(isKickEnabled)
         return true
     }
 
@@ -39,8 +41,10 @@ final class DebugLink {
         connection = nil
     }
 
-    /// Whether a request raises the kick signal; on only while the guest runs freely.
+    /// Whether a request raises the kick signal, now and on connections to come; on only while the
+    /// guest runs freely.
     func setKickEnabled(_ isEnabled: Bool) {
+        isKickEnabled = isEnabled
         // Fails only for a descriptor that is not open, and this one is.
         try? connection?.setKickEnabled(isEnabled)
     }
