@@ -225,5 +225,12 @@ let package = Package(
                 "hyperlight-gdbstub",
             ],
             swiftSettings: strict),
+        .testTarget(
+            name: "WorkerTests",
+            dependencies: [
+                "GuestModel", "Hypervisor", "LinuxListening", "LinuxSystem", "WireProtocol",
+                "Worker",
+            ],
+            swiftSettings: nearC),
     ]
 )
