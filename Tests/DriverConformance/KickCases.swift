@@ -33,6 +33,15 @@ let kickCases: [ConformanceCase] = [
             try expectEqual(registers.rbx &- registers.rcx, isBetween ? 1 : 0, "RBX - RCX")
         }
     },
+    ConformanceCase("a kick at any moment of a short run ends it") { guest in
+        try guest.load([0xEB, 0xFE])  // jmp to itself
+        for round in 0..<2000 {
+            try guest.kick(afterMicroseconds: 1 + UInt32(round) * 7 % 150) {
+                try expectEqual(try guest.vcpu.run(.continue), .interrupted, "exit")
+            }
+            guest.vcpu.clearKick()
+        }
+    },
     ConformanceCase("a kick before a run ends it at once") { guest in
         try guest.load([0x48, 0xFF, 0xC0, 0xF4])  // inc rax; hlt
         guest.kickNow()
@@ -74,10 +83,16 @@ let kickCases: [ConformanceCase] = [
 extension TestGuest {
     /// Applies the kick by a signal to this thread `milliseconds` from now, while `body` runs.
     fileprivate func kick(after milliseconds: UInt32, during body: () throws -> Void) throws {
+        try kick(afterMicroseconds: milliseconds * 1000, during: body)
+    }
+
+    fileprivate func kick(
+        afterMicroseconds microseconds: UInt32, during body: () throws -> Void
+    ) throws {
         var kick = unsafe conformanceKick
         // SAFETY: the timer that refers to `kick` is gone when this scope ends.
         try unsafe withUnsafeMutablePointer(to: &kick) { pointer in
-            let timer = unsafe conformance_arm_kick(pointer, milliseconds)
+            let timer = unsafe conformance_arm_kick(pointer, microseconds)
             guard timer >= 0 else { throw ConformanceFailure(description: "no timer: \(timer)") }
             defer { conformance_disarm(timer) }
             try body()
