@@ -27,6 +27,21 @@ let breakpointCases: [ConformanceCase] = [
         }
         throw ConformanceFailure(description: "five breakpoints were accepted")
     },
+    ConformanceCase("a thousand software breakpoints come and go one by one in good time") {
+        guest in
+        try guest.load(fiveIncrements)
+        var addresses: [GuestVirtualAddress] = []
+        for offset in 0..<UInt64(1024) {
+            addresses.append(.init(TestMemory.code + offset))
+            try guest.vcpu.setBreakpoints(Breakpoints(software: addresses))
+        }
+        while !addresses.isEmpty {
+            addresses.removeLast()
+            try guest.vcpu.setBreakpoints(Breakpoints(software: addresses))
+        }
+        try guest.expect(.halted)
+        try expectEqual(try guest.registers.rax, 5, "RAX")
+    },
     ConformanceCase("a hardware breakpoint where a run starts hits", needs: .hardwareBreakpoints) {
         guest in
         try guest.load(fiveIncrements)

@@ -88,7 +88,7 @@ struct BreakpointTableTests {
         #expect(guest.byte(at: place) == 0x55)
         #expect(table.kind(at: start) == .hardware)
         try table.remove(.hardware, at: start, in: guest)
-        #expect(table.kind(at: address) == nil)
+        #expect(table.kind(at: start) == nil)
     }
 
     @Test func `a byte that the guest wrote over a breakpoint stays`() throws {
