@@ -20,7 +20,7 @@ extension IntegrationTests {
             let port = try RunningSupervisor.freePort()
             let entry = SandboxEntry("a", Ticker.guest, on: driver, port: port)
             try RunningSupervisor.with([entry]) { supervisor in
-                try Ticker.start(supervisor, "a", image, on: driver)
+                try Ticker.start(supervisor, "a", image)
                 try body(supervisor, port)
             }
         }
@@ -35,17 +35,15 @@ extension IntegrationTests {
                 let gdb = try InteractiveGDB(symbols: spin.path, port: port)
                 var counts: [UInt64] = []
                 for _ in 0..<3 {
-                    gdb.begin("continue")
-                    try gdb.waitForText("Continuing.")
-                    // The guest has run for long when its new state is told.
-                    if counts.isEmpty {
-                        try supervisor.waitForEvent("a", "sandbox.state", containing: "-> running")
+                    try supervisor.waitForWork("a") {
+                        gdb.begin("continue")
+                        try gdb.waitForText("Continuing.")
                     }
                     gdb.interrupt()
                     try gdb.waitForText("Program received signal SIGINT")
                     try gdb.waitForText("@@done@@")
                     let text = try gdb.command("output (unsigned long)spins")
-                    counts.append(UInt64(text.prefix { $0.isNumber }) ?? 0)
+                    counts.append(text.firstMatch(of: /\d+/).flatMap { UInt64($0.output) } ?? 0)
                 }
                 #expect(counts == counts.sorted() && Set(counts).count == 3, "\(counts)")
                 try gdb.command("detach")
@@ -63,7 +61,8 @@ extension IntegrationTests {
                     let gdb = try InteractiveGDB(symbols: image.path, port: port)
                     try gdb.command("break tick")
                     try gdb.command("break print_scalar")
-                    try #expect(gdb.command("continue").contains("Breakpoint 1, tick"))
+                    // Whichever of the two comes first.
+                    try #expect(gdb.command("continue").contains("Breakpoint "))
                     let killed = gdb.kill()
                     times.append(
                         1000 * (try supervisor.secondsToPrint("a", since: killed, .seconds(2))))
@@ -84,20 +83,26 @@ extension IntegrationTests {
             try withTicker(driver) { supervisor, port in
                 let worker = try supervisor.status("a").workerPID
                 var breaks: [Double] = []
+                var undisturbed: [Double] = []
                 for _ in 0..<Self.repetitions {
                     let gdb = try InteractiveGDB(symbols: image.path, port: port)
                     // In the guest's image, not in its path.
                     try gdb.command("break _start")
                     gdb.begin("continue")
                     try gdb.waitForText("Continuing.")
-                    _ = try supervisor.secondsToPrint("a", since: wallClockSeconds(), .seconds(2))
+                    let start = wallClockSeconds()
+                    _ = try supervisor.secondsToPrint("a", since: start + 0.1, .seconds(2))
+                    undisturbed.append(longestBreak(supervisor, from: start, to: start + 0.1))
                     let killed = gdb.kill()
                     _ = try supervisor.secondsToPrint("a", since: killed + 0.1, .seconds(2))
                     breaks.append(longestBreak(supervisor, from: killed, to: killed + 0.1))
                     try gdb.program.waitForEnd(.seconds(5))
                 }
                 report("gdb killed while the guest ran, longest pause (\(driver))", breaks)
-                #expect(breaks.median <= Self.goesOnWithinMilliseconds, "\(breaks.text)")
+                report("undisturbed, longest pause (\(driver))", undisturbed)
+                // On a busy machine a guest pauses for the others.
+                let limit = max(Self.goesOnWithinMilliseconds, undisturbed.median)
+                #expect(breaks.median <= limit, "\(breaks.text)")
                 try supervisor.expectOriginalCode("a", image, ["_start", "tick"])
                 try supervisor.expectTicking("a", image)
                 try #expect(supervisor.status("a").workerPID == worker)

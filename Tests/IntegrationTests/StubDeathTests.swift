@@ -38,9 +38,10 @@ extension IntegrationTests {
         private func waitForNewStub(
             _ supervisor: RunningSupervisor, _ sandbox: String, after old: Int32?
         ) throws {
-            try supervisor.waitForEvent(sandbox, "stub.started")
-            let status = try supervisor.status(sandbox)
-            #expect(status.stubPID != nil && status.stubPID != old)
+            try Deadline.wait(.seconds(5), for: "a new stub") {
+                let stub = try supervisor.status(sandbox).stubPID
+                return stub != nil && stub != old
+            }
         }
 
         @Test(arguments: StubDeathCase.all)
@@ -50,7 +51,7 @@ extension IntegrationTests {
             let port = try RunningSupervisor.freePort()
             let entry = SandboxEntry("a", Ticker.guest, on: testCase.driver, port: port)
             try RunningSupervisor.with([entry]) { supervisor in
-                try Ticker.start(supervisor, "a", image, on: testCase.driver)
+                try Ticker.start(supervisor, "a", image)
                 let before = try supervisor.status("a")
                 guard let stub = before.stubPID else { throw HarnessError("no stub") }
                 let client = try bring(to: testCase.state, supervisor, port)
@@ -142,7 +143,7 @@ extension IntegrationTests {
             let port = try RunningSupervisor.freePort()
             let entry = SandboxEntry("a", Ticker.guest, port: port)
             try RunningSupervisor.with([entry]) { supervisor in
-                try Ticker.start(supervisor, "a", image, on: .emulator)
+                try Ticker.start(supervisor, "a", image)
                 let before = try supervisor.status("a")
                 let gdb = try InteractiveGDB(symbols: image.path, port: port)
                 try gdb.command("break tick")
