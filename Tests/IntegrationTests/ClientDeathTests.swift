@@ -68,8 +68,7 @@ extension IntegrationTests {
                         1000 * (try supervisor.secondsToPrint("a", since: killed, .seconds(2))))
                     try gdb.program.waitForEnd(.seconds(5))
                 }
-                report("gdb killed while the guest stood (\(driver))", times)
-                #expect(times.median <= Self.goesOnWithinMilliseconds, "\(times.text)")
+                try judge("gdb killed while the guest stood (\(driver))", times, supervisor)
                 try supervisor.expectOriginalCode("a", image, ["tick", "print_scalar"])
                 try supervisor.expectTicking("a", image)
                 try #expect(supervisor.status("a").workerPID == worker)
@@ -83,26 +82,20 @@ extension IntegrationTests {
             try withTicker(driver) { supervisor, port in
                 let worker = try supervisor.status("a").workerPID
                 var breaks: [Double] = []
-                var undisturbed: [Double] = []
                 for _ in 0..<Self.repetitions {
                     let gdb = try InteractiveGDB(symbols: image.path, port: port)
                     // In the guest's image, not in its path.
                     try gdb.command("break _start")
                     gdb.begin("continue")
                     try gdb.waitForText("Continuing.")
-                    let start = wallClockSeconds()
-                    _ = try supervisor.secondsToPrint("a", since: start + 0.1, .seconds(2))
-                    undisturbed.append(longestBreak(supervisor, from: start, to: start + 0.1))
+                    try supervisor.secondsToPrint("a", since: wallClockSeconds(), .seconds(2))
                     let killed = gdb.kill()
-                    _ = try supervisor.secondsToPrint("a", since: killed + 0.1, .seconds(2))
+                    try supervisor.secondsToPrint("a", since: killed + 0.1, .seconds(2))
                     breaks.append(longestBreak(supervisor, from: killed, to: killed + 0.1))
                     try gdb.program.waitForEnd(.seconds(5))
                 }
-                report("gdb killed while the guest ran, longest pause (\(driver))", breaks)
-                report("undisturbed, longest pause (\(driver))", undisturbed)
-                // On a busy machine a guest pauses for the others.
-                let limit = max(Self.goesOnWithinMilliseconds, undisturbed.median)
-                #expect(breaks.median <= limit, "\(breaks.text)")
+                try judge(
+                    "longest pause, gdb killed while the guest ran (\(driver))", breaks, supervisor)
                 try supervisor.expectOriginalCode("a", image, ["_start", "tick"])
                 try supervisor.expectTicking("a", image)
                 try #expect(supervisor.status("a").workerPID == worker)
@@ -118,9 +111,37 @@ extension IntegrationTests {
             return 1000 * (zip(times, times.dropFirst()).map { $1 - $0 }.max() ?? .infinity)
         }
 
-        private func report(_ what: String, _ times: [Double]) {
+        /// Prints the times, and fails when their median is above what was promised.
+        private func judge(
+            _ what: String, _ times: [Double], _ supervisor: RunningSupervisor
+        ) throws {
+            let undisturbed = try (0..<5).map { _ in
+                let start = wallClockSeconds()
+                try supervisor.secondsToPrint("a", since: start + 0.1, .seconds(2))
+                return longestBreak(supervisor, from: start, to: start + 0.1)
+            }
+            // On a busy machine a guest that nobody debugs pauses too; that is not the stub's doing.
+            let isBusy = undisturbed.median > Self.goesOnWithinMilliseconds / 2
+            let limit = Self.goesOnWithinMilliseconds + (isBusy ? undisturbed.median : 0)
             print(
-                "measured: \(what), ms: median \([times.median].text), all \(times.sorted().text)")
+                "measured: \(what), ms: median \([times.median].text), limit \([limit].text), all",
+                times.sorted().text, "undisturbed", undisturbed.sorted().text)
+            #expect(times.median <= limit, "\(times.text)")
+        }
+
+        @Test(arguments: Driver.present, ["kill", "quit", "disconnect"])
+        func `gdb leaves by other ways than detach: the guest goes on`(
+            driver: Driver, way: String
+        ) throws {
+            try withTicker(driver) { supervisor, port in
+                let gdb = try InteractiveGDB(symbols: image.path, port: port)
+                try gdb.command("break tick")
+                try gdb.command("continue")
+                let left = wallClockSeconds()
+                gdb.begin(way)
+                try supervisor.secondsToPrint("a", since: left, .seconds(2))
+                try supervisor.waitForEvent("a", "debug.detached", containing: "")
+            }
         }
 
         @Test

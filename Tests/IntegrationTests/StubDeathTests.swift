@@ -85,7 +85,7 @@ extension IntegrationTests {
                 file: image.path)
             #expect(text.contains("Breakpoint 1, tick ()"), "\(text)")
             let detached = wallClockSeconds()
-            _ = try supervisor.secondsToPrint("a", since: detached, .seconds(3))
+            try supervisor.secondsToPrint("a", since: detached, .seconds(3))
         }
 
         /// A client that lives as long as the state is wanted.
@@ -125,7 +125,7 @@ extension IntegrationTests {
                 try gdb.command("delete")
                 gdb.begin("continue")
                 try gdb.waitForText("Continuing.")
-                _ = try supervisor.secondsToPrint("a", since: wallClockSeconds(), .seconds(3))
+                try supervisor.secondsToPrint("a", since: wallClockSeconds(), .seconds(3))
             }
             if state == .stepping {
                 // It says so once a hundred steps: many are done, many are to come.

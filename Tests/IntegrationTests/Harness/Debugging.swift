@@ -59,20 +59,20 @@ extension RunningSupervisor {
 
     /// The times at which a guest printed since `start`, in seconds since 1970.
     func printTimes(_ sandbox: String, since start: Double) -> [Double] {
-        log.filter { $0.sandbox == sandbox && $0.event == "guest.output" && $0.time >= start }
+        records(since: start).filter { $0.isAbout(sandbox, "guest.output", containing: "") }
             .map(\.time)
     }
 
     /// Waits until the guest prints after `start`; seconds from then.
+    @discardableResult
     func secondsToPrint(_ sandbox: String, since start: Double, _ duration: Duration) throws
         -> Double
     {
-        var first: Double?
-        try Deadline.wait(duration, for: "output of \(sandbox)") {
-            first = printTimes(sandbox, since: start).first
-            return first != nil
+        let first = records(since: start).startIndex
+        let record = try waitForRecord("output of \(sandbox)", from: first, duration) {
+            $0.time >= start && $0.isAbout(sandbox, "guest.output", containing: "")
         }
-        return (first ?? .infinity) - start
+        return record.time - start
     }
 }
 
