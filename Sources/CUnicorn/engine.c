@@ -226,6 +226,8 @@ static int start(cunicorn_engine *engine, int is_step) {
     uint64_t rip = 0;
     int error = uc_reg_read(engine->uc, UC_X86_REG_RIP, &rip);
     if (!error && !is_step && !engine->is_entry_given_up) error = hook_entry(engine, rip);
+    // A step through code that a free run has translated would not end before that code does.
+    if (!error && is_step) error = (int)uc_ctl_remove_cache(engine->uc, rip, rip + 1);
     engine->is_entry_given_up = 0;
     engine->exit->reason = CUNICORN_ENDED;
     return error ? error : (int)uc_emu_start(engine->uc, rip, 0, 0, is_step ? 1 : 0);

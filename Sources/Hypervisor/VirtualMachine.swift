@@ -89,10 +89,16 @@ package struct Breakpoints: Hashable, Sendable {
     package var hardware: [GuestVirtualAddress]
     /// Instruction addresses of software breakpoints.
     package var software: [GuestVirtualAddress]
+    /// Whether every `int3` is an exit, also the guest's own; otherwise those go to the guest.
+    package var catchesBreakpointInstruction: Bool
 
-    package init(hardware: [GuestVirtualAddress] = [], software: [GuestVirtualAddress] = []) {
+    package init(
+        hardware: [GuestVirtualAddress] = [], software: [GuestVirtualAddress] = [],
+        catchesBreakpointInstruction: Bool = false
+    ) {
         self.hardware = hardware
         self.software = software
+        self.catchesBreakpointInstruction = catchesBreakpointInstruction
     }
 }
 

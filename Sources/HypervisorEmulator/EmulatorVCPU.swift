@@ -159,7 +159,9 @@ final class EmulatorVCPU: VirtualCPU {
     private func raised(_ vector: UInt8, _ mode: RunMode) throws(HypervisorError) -> VMExit? {
         let (errorCode, isSoftware) = try engine.takeException()
         if vector == 1 { return .debug(.guest) }
-        if vector == 3, let address = try breakpointInstruction() {
+        if vector == 3, watches.catchesBreakpointInstruction,
+            let address = try breakpointInstruction()
+        {
             return .debug(.softwareBreakpoint(address))
         }
         let exception = GuestException(

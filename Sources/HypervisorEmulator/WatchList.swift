@@ -17,6 +17,8 @@ struct WatchList {
 
     init(engine: Engine) { self.engine = engine }
 
+    var catchesBreakpointInstruction: Bool { breakpoints.catchesBreakpointInstruction }
+
     func breakpoint(at address: UInt64) -> DebugExit? { kinds[address] }
 
     /// - Returns: whether translated code has to be forgotten for it to take effect.

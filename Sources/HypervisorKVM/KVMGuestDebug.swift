@@ -20,7 +20,9 @@ struct KVMGuestDebug: Hashable {
     /// At most four hardware breakpoints; the caller has checked.
     init(_ breakpoints: Breakpoints, mode: RunMode) {
         if mode == .step { control |= UInt32(KVM_GUESTDBG_SINGLESTEP) }
-        if !breakpoints.software.isEmpty { control |= UInt32(KVM_GUESTDBG_USE_SW_BP) }
+        if !breakpoints.software.isEmpty || breakpoints.catchesBreakpointInstruction {
+            control |= UInt32(KVM_GUESTDBG_USE_SW_BP)
+        }
         for (index, address) in breakpoints.hardware.prefix(hardwareBreakpointsMax).enumerated() {
             arm(index, at: address.rawValue, condition: 0)
         }

@@ -5,7 +5,7 @@
 // workers. The control server runs on threads of its own and reaches this loop only through
 // `CoreMailbox`. No byte of a guest, of a debugger or of RSP is parsed here.
 //
-// Start here, then `Sandbox.swift` (one sandbox's life) and `WorkerLauncher.swift` (a child's birth).
+// Start here, then `Sandbox.swift` (one sandbox's life) and `ChildLauncher.swift` (a child's birth).
 
 import ControlAPI
 import GuestModel

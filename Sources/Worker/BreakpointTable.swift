@@ -17,10 +17,10 @@ struct BreakpointTable {
 
     private static let breakpointInstruction: UInt8 = 0xCC
 
+    /// Whether a debugger is there to be told of the guest's own `int3`.
+    private var hasClient = false
     private var hardware: [GuestVirtualAddress] = []
     private var software: [GuestVirtualAddress: Patch?] = [:]
-
-    var isEmpty: Bool { hardware.isEmpty && software.isEmpty }
 
     func contains(_ address: GuestVirtualAddress) -> Bool {
         software[address] != nil || hardware.contains(address)
@@ -71,9 +71,15 @@ struct BreakpointTable {
         try apply(to: guest)
     }
 
-    /// Takes every breakpoint out; guest memory is as if none had been.
-    mutating func removeAll(in guest: Guest) throws(DebugRefusal) {
-        guard !isEmpty else { return }
+    /// Begins a session: from now on every `int3` is a stop.
+    mutating func clientCame(in guest: Guest) throws(DebugRefusal) {
+        hasClient = true
+        try apply(to: guest)
+    }
+
+    /// Ends the session and takes every breakpoint out; guest memory is as if none had been.
+    mutating func clientLeft(in guest: Guest) throws(DebugRefusal) {
+        hasClient = false
         for (address, patch) in software {
             if let patch { Self.restore(patch, at: address, in: guest) }
         }
@@ -151,7 +157,8 @@ struct BreakpointTable {
     private func breakpoints(except skipped: GuestVirtualAddress?) -> Breakpoints {
         Breakpoints(
             hardware: hardware.filter { $0 != skipped },
-            software: software.keys.filter { $0 != skipped })
+            software: software.keys.filter { $0 != skipped },
+            catchesBreakpointInstruction: hasClient)
     }
 
     private func apply(to guest: Guest) throws(DebugRefusal) {

@@ -33,8 +33,8 @@ final class DebugLink {
         let socket = MessageSocket(next, byteCountMax: WireLimits.frameBytesMax)
         guard (try? socket.claimKick()) != nil else { return false }
         connection = socket
-        // The guest may be running just now; what the new stub sends must reach it too.
-        if isKickEnabled { setKickEnabled(true) }
+        // A stub may come while the guest runs: its requests must be heard then too.
+        setKickEnabled(isKickEnabled)
         return true
     }
 
@@ -42,7 +42,8 @@ final class DebugLink {
         connection = nil
     }
 
-    /// Whether a request raises the kick signal; on only while the guest runs freely.
+    /// Whether a request raises the kick signal, on this connection and on those that follow it;
+    /// on only while the guest runs freely.
     func setKickEnabled(_ isEnabled: Bool) {
         isKickEnabled = isEnabled
         // Fails only for a descriptor that is not open, and this one is.

@@ -34,6 +34,11 @@ extension VCPULoop {
 
     private func attach() {
         isClientAttached = true
+        do throws(DebugRefusal) {
+            try breakpoints.clientCame(in: guest)
+        } catch {
+            log(.error, "the driver does not report the guest's own breakpoints")
+        }
         send(
             .attached(
                 GuestFacts(
@@ -91,7 +96,7 @@ extension VCPULoop {
         isClientAttached = false
         if case .running = activity, !refreshed() { return endCrashed() }
         do throws(DebugRefusal) {
-            try breakpoints.removeAll(in: guest)
+            try breakpoints.clientLeft(in: guest)
         } catch {
             log(.error, "the driver kept a breakpoint")
         }

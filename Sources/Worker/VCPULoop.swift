@@ -160,8 +160,11 @@ final class VCPULoop {
         case .debug(.hardwareBreakpoint(let address)):
             try stopAfterRefresh(.hardwareBreakpoint(address))
         case .debug(.softwareBreakpoint(let address)):
-            try stopAfterRefresh(
-                breakpoints.contains(address) ? .softwareBreakpoint(address) : .guestTrap)
+            if breakpoints.kind(at: address) == .software {
+                try stopAfterRefresh(.softwareBreakpoint(address))
+            } else {
+                try trapOfTheGuest(at: address)
+            }
         case .debug(.guest): try stopAfterRefresh(.guestTrap)
         case .portUnsupported(let port): try crashAfterRefresh(.unexpectedPort(port))
         case .memory(let address, let access):
@@ -226,6 +229,20 @@ final class VCPULoop {
         stop(reason)
     }
 
+    /// The guest executed an `int3` of its own.
+    ///
+    /// The client sees RIP behind it, as after any trap, so that continuing goes on.
+    private func trapOfTheGuest(at address: GuestVirtualAddress) throws(HypervisorError) {
+        try guest.refreshState()
+        guard isClientAttached else {
+            return crash(.protocolViolation("int3 without a debugger"))
+        }
+        var registers = guest.state.general
+        registers.rip = address.rawValue &+ 1
+        try guest.write(registers)
+        stop(.guestTrap)
+    }
+
     private func crashAfterRefresh(_ reason: GuestCrash) throws(HypervisorError) {
         try guest.refreshState()
         crash(reason)
@@ -253,18 +270,24 @@ final class VCPULoop {
 
     // MARK: Sockets
 
-    private func waitForInput() {
+    /// Waits until a socket has something, at most so long; answers how many have.
+    private func poll(milliseconds: Int32) -> Int {
         waiting.watch(debug.connectionDescriptor, at: 0)
         waiting.watch(supervisor.descriptor, at: 1)
         waiting.watch(debug.listenerDescriptor, at: 2)
-        let ready = waiting.wait(milliseconds: waitMilliseconds)
+        return waiting.wait(milliseconds: milliseconds)
+    }
+
+    private func waitForInput() {
+        let ready = poll(milliseconds: waitMilliseconds)
         if ready == 0 {
             reportState(now: true)
             releaseIfWaitedLongEnough()
         } else if waiting.isReadable(1) || waiting.isReadable(2) {
-            serveInput()
+            serveAll()
         } else {
-            serveDebug()
+            // One request is outstanding at a time: looking for a second one is a call for nothing.
+            serveDebugOnce()
         }
     }
 
@@ -285,8 +308,12 @@ final class VCPULoop {
         activity = .running(.free)
     }
 
-    /// Serves whatever has come on any socket, without waiting.
+    /// Looks for input on any socket, without waiting; mostly there is none.
     private func serveInput() {
+        if poll(milliseconds: 0) > 0 { serveAll() }
+    }
+
+    private func serveAll() {
         serveSupervisor()
         if debug.acceptStub() { clientLost("a new stub took over") }
         serveDebug()
@@ -305,17 +332,23 @@ final class VCPULoop {
     }
 
     private func serveDebug() {
-        while !exitRequested {
-            switch debug.nextRequest() {
-            case .nothing: return
-            case .ended(let reason):
-                debug.close()
-                return clientLost(reason)
-            case .message(let request):
-                handle(request)
-                // A request that made the guest run: whatever follows is looked at after that.
-                if case .running = activity { return }
-            }
+        while !exitRequested, serveDebugOnce() {}
+    }
+
+    /// Serves one request if there is one; whether to look for more now.
+    @discardableResult
+    private func serveDebugOnce() -> Bool {
+        switch debug.nextRequest() {
+        case .nothing: return false
+        case .ended(let reason):
+            debug.close()
+            clientLost(reason)
+            return false
+        case .message(let request):
+            handle(request)
+            // A request that made the guest run: whatever follows is looked at after that.
+            if case .running = activity { return false }
+            return true
         }
     }
 

@@ -116,11 +116,23 @@ let breakpointCases: [ConformanceCase] = [
             0xF4,  // hlt
         ])
         let address = GuestVirtualAddress(TestMemory.code + 3)
+        try guest.vcpu.setBreakpoints(Breakpoints(catchesBreakpointInstruction: true))
         try guest.expect(.debug(.softwareBreakpoint(address)), at: 3)
         try expectEqual(try guest.registers.rax, 1, "RAX")
         try guest.change { $0.rip = TestMemory.code + 4 }
         try guest.expect(.halted)
         try expectEqual(try guest.registers.rax, 2, "RAX")
+    },
+    ConformanceCase("an int3 that nobody catches is the guest's", needs: .breakpointInstruction) {
+        guest in
+        try guest.load([
+            0xCC,  // int3
+            0x48, 0xFF, 0xC0,  // inc rax, which only the handler's return would reach
+            0xF4,  // hlt
+        ])
+        try guest.installHandler([0xB8, 0x07, 0x00, 0x00, 0x00, 0xF4])  // mov eax, 7; hlt
+        try guest.expect(.halted)
+        try expectEqual(try guest.registers.rax, 7, "RAX")
     },
 ]
 

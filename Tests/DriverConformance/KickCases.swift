@@ -33,6 +33,27 @@ let kickCases: [ConformanceCase] = [
             try expectEqual(registers.rbx &- registers.rcx, isBetween ? 1 : 0, "RBX - RCX")
         }
     },
+    ConformanceCase("a step after a free run ends after one instruction") { guest in
+        try guest.load([
+            0x48, 0xFF, 0xC3,  // inc rbx
+            0x48, 0xFF, 0xC1,  // inc rcx
+            0xEB, 0xF8,  // jmp to the start
+        ])
+        let following: [UInt64: UInt64] = [0: 3, 3: 6, 6: 0]
+        for round in 1...5 {
+            try guest.kick(after: 5 * UInt32(round)) {
+                try expectEqual(try guest.vcpu.run(.continue), .interrupted, "exit")
+            }
+            guest.vcpu.clearKick()
+            for _ in 0..<6 {
+                let offset = try guest.registers.rip - TestMemory.code
+                // The kick ends a step that would not end.
+                try guest.kick(after: 1000) {
+                    try guest.expectStep(to: following[offset] ?? .max)
+                }
+            }
+        }
+    },
     ConformanceCase("a kick before a run ends it at once") { guest in
         try guest.load([0x48, 0xFF, 0xC0, 0xF4])  // inc rax; hlt
         guest.kickNow()

@@ -35,8 +35,6 @@ struct ConformanceTests {
             "delivery clears TF, so the step ends behind the handler's first instruction or later",
         "a software interrupt is delivered and returned from":
             "a KVM that emulates ring 0 does not know INT",
-        "the guest's own int3 stops at the int3":
-            "int3 is intercepted only while there are software breakpoints; else it is the guest's",
     ]
 
     private func check(_ rule: ConformanceCase, usesSharedRegisters: Bool) throws {
