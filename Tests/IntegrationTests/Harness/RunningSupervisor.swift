@@ -17,6 +17,8 @@ struct SandboxEntry: Encodable {
         var enabled: Bool?
         var port: UInt16?
         var startup: String?
+        var waitTimeout: String?
+        var onDisconnect: String?
         var onKill: String?
     }
 
