@@ -21,6 +21,9 @@ package enum SealedImage {
         guard status.st_mode & S_IFMT == S_IFREG else {
             throw SystemCallError("open of something that is not a file", code: EINVAL)
         }
+        guard status.st_size > 0 else {
+            throw SystemCallError("open of an empty file", code: EINVAL)
+        }
         guard status.st_size <= byteCountMax else {
             throw SystemCallError("open of a file above 1 GiB", code: EFBIG)
         }

@@ -20,7 +20,7 @@ extension IntegrationTests {
             let port = try RunningSupervisor.freePort()
             let entry = SandboxEntry("a", Ticker.guest, on: driver, port: port)
             try RunningSupervisor.with([entry]) { supervisor in
-                try Ticker.start(supervisor, "a", image, on: driver)
+                try Ticker.start(supervisor, "a", image)
                 try body(supervisor, port)
             }
         }
@@ -35,17 +35,15 @@ extension IntegrationTests {
                 let gdb = try InteractiveGDB(symbols: spin.path, port: port)
                 var counts: [UInt64] = []
                 for _ in 0..<3 {
-                    gdb.begin("continue")
-                    try gdb.waitForText("Continuing.")
-                    // The guest has run for long when its new state is told.
-                    if counts.isEmpty {
-                        try supervisor.waitForEvent("a", "sandbox.state", containing: "-> running")
+                    try supervisor.waitForWork("a") {
+                        gdb.begin("continue")
+                        try gdb.waitForText("Continuing.")
                     }
                     gdb.interrupt()
                     try gdb.waitForText("Program received signal SIGINT")
                     try gdb.waitForText("@@done@@")
                     let text = try gdb.command("output (unsigned long)spins")
-                    counts.append(UInt64(text.prefix { $0.isNumber }) ?? 0)
+                    counts.append(text.firstMatch(of: /\d+/).flatMap { UInt64($0.output) } ?? 0)
                 }
                 #expect(counts == counts.sorted() && Set(counts).count == 3, "\(counts)")
                 try gdb.command("detach")
@@ -63,14 +61,14 @@ extension IntegrationTests {
                     let gdb = try InteractiveGDB(symbols: image.path, port: port)
                     try gdb.command("break tick")
                     try gdb.command("break print_scalar")
-                    try #expect(gdb.command("continue").contains("Breakpoint 1, tick"))
+                    // Whichever of the two comes first.
+                    try #expect(gdb.command("continue").contains("Breakpoint "))
                     let killed = gdb.kill()
                     times.append(
                         1000 * (try supervisor.secondsToPrint("a", since: killed, .seconds(2))))
                     try gdb.program.waitForEnd(.seconds(5))
                 }
-                report("gdb killed while the guest stood (\(driver))", times)
-                #expect(times.median <= Self.goesOnWithinMilliseconds, "\(times.text)")
+                try judge("gdb killed while the guest stood (\(driver))", times, supervisor)
                 try supervisor.expectOriginalCode("a", image, ["tick", "print_scalar"])
                 try supervisor.expectTicking("a", image)
                 try #expect(supervisor.status("a").workerPID == worker)
@@ -90,14 +88,14 @@ extension IntegrationTests {
                     try gdb.command("break _start")
                     gdb.begin("continue")
                     try gdb.waitForText("Continuing.")
-                    _ = try supervisor.secondsToPrint("a", since: wallClockSeconds(), .seconds(2))
+                    try supervisor.secondsToPrint("a", since: wallClockSeconds(), .seconds(2))
                     let killed = gdb.kill()
-                    _ = try supervisor.secondsToPrint("a", since: killed + 0.1, .seconds(2))
+                    try supervisor.secondsToPrint("a", since: killed + 0.1, .seconds(2))
                     breaks.append(longestBreak(supervisor, from: killed, to: killed + 0.1))
                     try gdb.program.waitForEnd(.seconds(5))
                 }
-                report("gdb killed while the guest ran, longest pause (\(driver))", breaks)
-                #expect(breaks.median <= Self.goesOnWithinMilliseconds, "\(breaks.text)")
+                try judge(
+                    "longest pause, gdb killed while the guest ran (\(driver))", breaks, supervisor)
                 try supervisor.expectOriginalCode("a", image, ["_start", "tick"])
                 try supervisor.expectTicking("a", image)
                 try #expect(supervisor.status("a").workerPID == worker)
@@ -113,9 +111,37 @@ extension IntegrationTests {
             return 1000 * (zip(times, times.dropFirst()).map { $1 - $0 }.max() ?? .infinity)
         }
 
-        private func report(_ what: String, _ times: [Double]) {
+        /// Prints the times, and fails when their median is above what was promised.
+        private func judge(
+            _ what: String, _ times: [Double], _ supervisor: RunningSupervisor
+        ) throws {
+            let undisturbed = try (0..<5).map { _ in
+                let start = wallClockSeconds()
+                try supervisor.secondsToPrint("a", since: start + 0.1, .seconds(2))
+                return longestBreak(supervisor, from: start, to: start + 0.1)
+            }
+            // On a busy machine a guest that nobody debugs pauses too; that is not the stub's doing.
+            let isBusy = undisturbed.median > Self.goesOnWithinMilliseconds / 2
+            let limit = Self.goesOnWithinMilliseconds + (isBusy ? undisturbed.median : 0)
             print(
-                "measured: \(what), ms: median \([times.median].text), all \(times.sorted().text)")
+                "measured: \(what), ms: median \([times.median].text), limit \([limit].text), all",
+                times.sorted().text, "undisturbed", undisturbed.sorted().text)
+            #expect(times.median <= limit, "\(times.text)")
+        }
+
+        @Test(arguments: Driver.present, ["kill", "quit", "disconnect"])
+        func `gdb leaves by other ways than detach: the guest goes on`(
+            driver: Driver, way: String
+        ) throws {
+            try withTicker(driver) { supervisor, port in
+                let gdb = try InteractiveGDB(symbols: image.path, port: port)
+                try gdb.command("break tick")
+                try gdb.command("continue")
+                let left = wallClockSeconds()
+                gdb.begin(way)
+                try supervisor.secondsToPrint("a", since: left, .seconds(2))
+                try supervisor.waitForEvent("a", "debug.detached", containing: "")
+            }
         }
 
         @Test

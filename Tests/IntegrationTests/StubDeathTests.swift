@@ -38,9 +38,10 @@ extension IntegrationTests {
         private func waitForNewStub(
             _ supervisor: RunningSupervisor, _ sandbox: String, after old: Int32?
         ) throws {
-            try supervisor.waitForEvent(sandbox, "stub.started")
-            let status = try supervisor.status(sandbox)
-            #expect(status.stubPID != nil && status.stubPID != old)
+            try Deadline.wait(.seconds(5), for: "a new stub") {
+                let stub = try supervisor.status(sandbox).stubPID
+                return stub != nil && stub != old
+            }
         }
 
         @Test(arguments: StubDeathCase.all)
@@ -50,7 +51,7 @@ extension IntegrationTests {
             let port = try RunningSupervisor.freePort()
             let entry = SandboxEntry("a", Ticker.guest, on: testCase.driver, port: port)
             try RunningSupervisor.with([entry]) { supervisor in
-                try Ticker.start(supervisor, "a", image, on: testCase.driver)
+                try Ticker.start(supervisor, "a", image)
                 let before = try supervisor.status("a")
                 guard let stub = before.stubPID else { throw HarnessError("no stub") }
                 let client = try bring(to: testCase.state, supervisor, port)
@@ -84,7 +85,7 @@ extension IntegrationTests {
                 file: image.path)
             #expect(text.contains("Breakpoint 1, tick ()"), "\(text)")
             let detached = wallClockSeconds()
-            _ = try supervisor.secondsToPrint("a", since: detached, .seconds(3))
+            try supervisor.secondsToPrint("a", since: detached, .seconds(3))
         }
 
         /// A client that lives as long as the state is wanted.
@@ -124,7 +125,7 @@ extension IntegrationTests {
                 try gdb.command("delete")
                 gdb.begin("continue")
                 try gdb.waitForText("Continuing.")
-                _ = try supervisor.secondsToPrint("a", since: wallClockSeconds(), .seconds(3))
+                try supervisor.secondsToPrint("a", since: wallClockSeconds(), .seconds(3))
             }
             if state == .stepping {
                 // It says so once a hundred steps: many are done, many are to come.
@@ -142,7 +143,7 @@ extension IntegrationTests {
             let port = try RunningSupervisor.freePort()
             let entry = SandboxEntry("a", Ticker.guest, port: port)
             try RunningSupervisor.with([entry]) { supervisor in
-                try Ticker.start(supervisor, "a", image, on: .emulator)
+                try Ticker.start(supervisor, "a", image)
                 let before = try supervisor.status("a")
                 let gdb = try InteractiveGDB(symbols: image.path, port: port)
                 try gdb.command("break tick")

@@ -9,6 +9,16 @@ extension RunningSupervisor {
         try waitForEvent(sandbox, "sandbox.state", containing: "-> waiting")
     }
 
+    /// Does `body` and waits until the guest has worked for 20 ms since.
+    func waitForWork(_ sandbox: String, _ body: () throws -> Void) throws {
+        guard let worker = try status(sandbox).workerPID else { throw HarnessError("no worker") }
+        let start = processorSeconds(worker)
+        try body()
+        try Deadline.wait(.seconds(5), for: "work of \(sandbox)") {
+            processorSeconds(worker) - start > 0.02
+        }
+    }
+
     /// Where the debug door of a sandbox is when it has no port.
     func debugSocket(_ sandbox: String) -> RSPClient.Address {
         .path("\(folder)/sandboxes/\(sandbox)/gdb.sock")
@@ -49,41 +59,44 @@ extension RunningSupervisor {
 
     /// The times at which a guest printed since `start`, in seconds since 1970.
     func printTimes(_ sandbox: String, since start: Double) -> [Double] {
-        log.filter { $0.sandbox == sandbox && $0.event == "guest.output" && $0.time >= start }
+        records(since: start).filter { $0.isAbout(sandbox, "guest.output", containing: "") }
             .map(\.time)
     }
 
     /// Waits until the guest prints after `start`; seconds from then.
+    @discardableResult
     func secondsToPrint(_ sandbox: String, since start: Double, _ duration: Duration) throws
         -> Double
     {
-        var first: Double?
-        try Deadline.wait(duration, for: "output of \(sandbox)") {
-            first = printTimes(sandbox, since: start).first
-            return first != nil
+        let first = records(since: start).startIndex
+        let record = try waitForRecord("output of \(sandbox)", from: first, duration) {
+            $0.time >= start && $0.isAbout(sandbox, "guest.output", containing: "")
         }
-        return (first ?? .infinity) - start
+        return record.time - start
     }
 }
 
-/// The guest that prints a line every so many ticks, set to about one line in two milliseconds.
+/// The guest that prints a line every so many ticks, set to about one line in a millisecond.
 enum Ticker {
     static let guest = "tests/ticker"
+    private static let secondsPerLine = 0.001
 
-    /// Tells a ticker that is held at its entry point how often to print, and lets it run.
+    /// Lets a ticker that is held at its entry point run, and tells it how often to print.
+    ///
+    /// How fast a guest is depends on driver and machine, so that is measured first.
     static func start(
-        _ supervisor: RunningSupervisor, _ sandbox: String, _ image: GuestImage, on driver: Driver
+        _ supervisor: RunningSupervisor, _ sandbox: String, _ image: GuestImage
     ) throws {
         try supervisor.waitForHeldGuest(sandbox)
-        let address = try image.address(of: "ticks_per_line")
-        try supervisor.stopping(sandbox) { try $0.writeWord(ticksPerLine(driver), at: address) }
-        try supervisor.waitForEvent(sandbox, "guest.output")
-    }
-
-    private static func ticksPerLine(_ driver: Driver) -> UInt64 {
-        switch driver {
-        case .kvm: 200_000
-        case .emulator: 10_000
+        try supervisor.stopping(sandbox) { _ in }
+        let start = wallClockSeconds()
+        try supervisor.waitForEvent(sandbox, "sandbox.state", containing: "-> running")
+        let perLine = try image.address(of: "ticks_per_line")
+        let ticks = try image.address(of: "ticks")
+        try supervisor.stopping(sandbox) { client in
+            let rate = Double(try client.readWord(at: ticks)) / (wallClockSeconds() - start)
+            try client.writeWord(UInt64(max(1, rate * secondsPerLine)), at: perLine)
         }
+        try supervisor.waitForEvent(sandbox, "guest.output")
     }
 }

@@ -94,6 +94,12 @@ func processLives(_ processID: Int32) -> Bool {
     return state != "Z" && state != "X"
 }
 
+/// How long a process has run on a processor.
+func processorSeconds(_ processID: Int32) -> Double {
+    let text = try? String(contentsOfFile: "/proc/\(processID)/schedstat", encoding: .utf8)
+    return (text?.split(separator: " ").first.flatMap { Double($0) } ?? 0) / 1e9
+}
+
 /// Seconds since 1970, as the supervisor's log has them.
 func wallClockSeconds() -> Double {
     var time = timespec()

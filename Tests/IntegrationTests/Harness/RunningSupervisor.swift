@@ -17,6 +17,8 @@ struct SandboxEntry: Encodable {
         var enabled: Bool?
         var port: UInt16?
         var startup: String?
+        var waitTimeout: String?
+        var onDisconnect: String?
         var onKill: String?
     }
 
@@ -39,17 +41,32 @@ struct LogLine: Decodable {
     let event: String
     let msg: String
     let sandbox: String
+    /// Seconds since 1970, to the microsecond.
+    let time: Double
+
+    private enum CodingKeys: CodingKey {
+        case ts, level, event, msg, sandbox
+    }
+
+    init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        ts = try values.decode(String.self, forKey: .ts)
+        level = try values.decode(String.self, forKey: .level)
+        event = try values.decode(String.self, forKey: .event)
+        msg = try values.decode(String.self, forKey: .msg)
+        sandbox = try values.decode(String.self, forKey: .sandbox)
+        time = Self.seconds(ts)
+    }
+
+    private static func seconds(_ text: String) -> Double {
+        let whole = Double(Timestamp.secondsSinceEpoch(text) ?? 0)
+        guard let dot = text.firstIndex(of: ".") else { return whole }
+        return whole + (Double("0" + text[dot...].dropLast()) ?? 0)
+    }
 
     func isAbout(_ sandbox: String, _ event: String, containing text: String) -> Bool {
         guard self.sandbox == sandbox, self.event == event else { return false }
         return text.isEmpty || msg.contains(text)
-    }
-
-    /// Seconds since 1970, to the microsecond.
-    var time: Double {
-        let whole = Timestamp.secondsSinceEpoch(ts) ?? 0
-        guard let dot = ts.firstIndex(of: ".") else { return Double(whole) }
-        return Double(whole) + (Double("0" + ts[dot...].dropLast()) ?? 0)
     }
 }
 
@@ -161,20 +178,33 @@ final class RunningSupervisor {
         _ sandbox: String, _ event: String, containing text: String = "", from start: Int = 0,
         _ duration: Duration = .seconds(10)
     ) throws -> LogLine {
+        try waitForRecord("\(event) \"\(text)\" of \(sandbox)", from: start, duration) {
+            $0.isAbout(sandbox, event, containing: text)
+        }
+    }
+
+    /// Waits for a record at place `start` of the log or later that is as wanted.
+    func waitForRecord(
+        _ what: String, from start: Int = 0, _ duration: Duration,
+        where isWanted: (LogLine) -> Bool
+    ) throws -> LogLine {
         var next = start
         let found = program.output.wait(until: .after(duration)) { bytes -> LogLine? in
             absorb(bytes)
             while next < records.count {
-                let record = records[next]
                 next += 1
-                if record.isAbout(sandbox, event, containing: text) { return record }
+                if isWanted(records[next - 1]) { return records[next - 1] }
             }
             return nil
         }
-        guard let found else {
-            throw HarnessError("waited \(duration) for \(event) \"\(text)\" of \(sandbox)")
-        }
+        guard let found else { throw HarnessError("waited \(duration) for \(what)") }
         return found
+    }
+
+    /// The records from a time on, in seconds since 1970.
+    func records(since start: Double) -> ArraySlice<LogLine> {
+        let log = log
+        return log[(log.lastIndex { $0.time < start }.map { $0 + 1 } ?? 0)...]
     }
 
     // MARK: - Control
