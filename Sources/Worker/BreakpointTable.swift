@@ -17,7 +17,7 @@ struct BreakpointTable {
     private var hardware: [GuestVirtualAddress] = []
     /// Where each is patched into memory; nil where the driver needs no patch.
     private var software: [GuestVirtualAddress: GuestPhysicalAddress?] = [:]
-    /// The byte under each patch. Two addresses that are mapped to one place share one.
+    /// The byte under each patch; two addresses that are mapped to one place share one.
     private var originals: [GuestPhysicalAddress: UInt8] = [:]
 
     func contains(_ address: GuestVirtualAddress) -> Bool {
