@@ -62,6 +62,7 @@ package final class LineReader {
     package static let linesMax = 64
 
     private let descriptor: OwnedDescriptor
+    private var buffer = [UInt8](repeating: 0, count: 4096)
     private var pending: [UInt8] = []
     private var isOpen = true
 
@@ -75,7 +76,6 @@ package final class LineReader {
     /// The whole lines that are there now, at most 64 of them and a word about the others; the rest
     /// of the last line comes with the end of the writer.
     package func lines() -> [String] {
-        var buffer = [UInt8](repeating: 0, count: 64 << 10)
         let count = unsafe buffer.withUnsafeMutableBytes {
             unsafe read(descriptor.rawValue, $0.baseAddress, $0.count)
         }

@@ -9,7 +9,6 @@ final class DebugLink {
     /// The only process whose connections are taken: the supervisor connects on a stub's behalf.
     private let supervisor: Int32
     private var frame: [UInt8] = []
-    private var isKickEnabled = false
 
     init(listener: consuming OwnedDescriptor, supervisor: Int32) throws(SystemCallError) {
         self.listener = listener
