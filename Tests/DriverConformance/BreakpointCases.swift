@@ -145,7 +145,8 @@ let breakpointCases: [ConformanceCase] = [
             0x48, 0xFF, 0xC0,  // inc rax, which only the handler's return would reach
             0xF4,  // hlt
         ])
-        try guest.installHandler([0xB8, 0x07, 0x00, 0x00, 0x00, 0xF4], vector: 3)  // mov eax, 7; hlt
+        let moveSevenAndHalt: [UInt8] = [0xB8, 0x07, 0x00, 0x00, 0x00, 0xF4]
+        try guest.installHandler(moveSevenAndHalt, vector: 3)
         try guest.expect(.halted)
         try expectEqual(try guest.registers.rax, 7, "RAX")
     },
