@@ -35,7 +35,8 @@ package func receive(
         if count > 0 { return .bytes(count) }
         if count == 0 { return .ended }
         switch errno {
-        case EINTR: continue
+        // A peer that ended without reading everything: said once, before what it had sent itself.
+        case EINTR, ECONNRESET: continue
         case EAGAIN: return .nothing
         default: return .ended
         }

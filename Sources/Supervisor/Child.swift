@@ -40,11 +40,25 @@ final class Child {
     var descriptors: [Int32] {
         // The control socket of a killed child may be at its end, and the loop would never rest.
         if case .killed = stage { return [process.pidfd.rawValue] }
+        if restsUntil != nil { return [process.pidfd.rawValue] }
         return [process.pidfd.rawValue, control.rawValue, output.rawValue]
     }
 
     /// At most this many notices are taken in one turn, so that no child can keep the loop busy.
     private static let noticesPerTurn = 64
+    /// How long nobody listens to a child that filled its turn; its sockets fill and it has to drop.
+    private static let restNanoseconds: UInt64 = 20_000_000
+    private var restsUntil: UInt64?
+
+    /// A child that says more than one turn's worth at once must not have the loop to itself.
+    func rest(at now: UInt64) { restsUntil = now + Self.restNanoseconds }
+
+    /// Whether it is to be heard now.
+    func isHeard(at now: UInt64) -> Bool {
+        if let end = restsUntil, now < end { return false }
+        restsUntil = nil
+        return true
+    }
 
     /// The frames that have come, at most 64; a broken one ends the child's credit.
     func notices<Notice: WireMessage>(_: Notice.Type) throws(WireError) -> [Notice] {
@@ -65,6 +79,11 @@ final class Child {
 
     /// Lines of its standard output and error: only a crash writes there.
     func lines() -> [String] { output.lines() }
+
+    /// Whether so much came in this turn that more may be there.
+    static func isTurnFull(notices: Int, lines: Int) -> Bool {
+        notices >= noticesPerTurn || lines >= LineReader.linesMax
+    }
 
     /// False when the child does not take it any more.
     @discardableResult
@@ -97,6 +116,9 @@ final class Child {
         case .serving, .killed: nil
         }
     }
+
+    /// When it is to be looked at although nothing came.
+    var nextLook: UInt64? { [deadline, restsUntil].compactMap { $0 }.min() }
 
     var isGreeting: Bool {
         if case .greeting = stage { true } else { false }

@@ -112,7 +112,7 @@ final class Sandbox {
 
     /// When something is to be done although nothing came.
     var nextDeadline: UInt64? {
-        [worker?.deadline, stub.nextDeadline].compactMap { $0 }.min()
+        [worker?.nextLook, stub.nextDeadline].compactMap { $0 }.min()
     }
 
     func isDue(at now: UInt64) -> Bool { nextDeadline.map { $0 <= now } ?? false }
@@ -127,7 +127,7 @@ final class Sandbox {
 
     private func serveWorker(now: UInt64) {
         guard let worker else { return }
-        hearWorker(worker)
+        if worker.isHeard(at: now), hearWorker(worker) { worker.rest(at: now) }
         if let deadline = worker.deadline, now >= deadline {
             if worker.isGreeting { fail("the worker did not report within 5 s") }
             worker.kill()
@@ -140,14 +140,14 @@ final class Sandbox {
         workerEnded(end)
     }
 
-    /// Takes what the worker says, at most one turn's worth; false when it said nothing.
-    @discardableResult
+    /// Takes what the worker says, at most one turn's worth; true when there may be more.
     private func hearWorker(_ worker: Child) -> Bool {
-        for line in worker.lines() { log.error("worker.stderr", sandbox: name, line) }
+        let lines = worker.lines()
+        for line in lines { log.error("worker.stderr", sandbox: name, line) }
         do throws(WireError) {
             let notices = try worker.notices(WorkerNotice.self)
             for notice in notices { take(notice, from: worker) }
-            return !notices.isEmpty
+            return Child.isTurnFull(notices: notices.count, lines: lines.count)
         } catch {
             log.error("worker.protocol", sandbox: name, "\(error); the worker is killed")
             worker.kill()
@@ -221,23 +221,27 @@ final class Sandbox {
 
     private func serveStub(now: UInt64) {
         if let child = stub.child {
-            hearStub(child)
+            if child.isHeard(at: now), hearStub(child) { child.rest(at: now) }
             if let deadline = child.deadline, now >= deadline { child.kill() }
             if let end = child.reap() {
-                hearStub(child)
+                while hearStub(child) {}
                 stubEnded(end, now: now)
             }
         }
         if stub.isDue(at: now) { startStub() }
     }
 
-    private func hearStub(_ child: Child) {
-        for line in child.lines() { log.error("stub.stderr", sandbox: name, line) }
+    private func hearStub(_ child: Child) -> Bool {
+        let lines = child.lines()
+        for line in lines { log.error("stub.stderr", sandbox: name, line) }
         do throws(WireError) {
-            for notice in try child.notices(StubNotice.self) { take(notice, from: child) }
+            let notices = try child.notices(StubNotice.self)
+            for notice in notices { take(notice, from: child) }
+            return Child.isTurnFull(notices: notices.count, lines: lines.count)
         } catch {
             log.error("stub.protocol", sandbox: name, "\(error); the stub is killed")
             child.kill()
+            return false
         }
     }
 

@@ -56,7 +56,7 @@ struct StubPost {
     var nextDeadline: UInt64? {
         switch stage {
         case .vacant(let start) where start != .max: start
-        case .held(let child, _): child.deadline
+        case .held(let child, _): child.nextLook
         case .closed, .vacant, .gaveUp: nil
         }
     }

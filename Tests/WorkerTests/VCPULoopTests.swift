@@ -11,13 +11,11 @@ private let second = GuestVirtualAddress(NopMachine.codeStart + 1)
 @Suite(.serialized) struct VCPULoopTests {
     @Test func `a stub that connects while the guest runs is heard`() throws {
         let bench = try WorkerBench()
-        bench.start([NopMachine.wait, NopMachine.wait, 0xF4])
+        bench.start([NopMachine.wait, NopMachine.wait, NopMachine.wait, 0xF4])
         try bench.waitFor(.running)
         let stub = try bench.connectStub()
-        // The first kick was for the connection, and this request needs one of its own.
+        // Whatever kick the connection caused, this request needs one of its own.
         #expect(try stub.attach() == .attached)
-        stub.send(.resume(.continue))
-        #expect(try stub.reply() == .ended(.finished))
     }
 
     @Test func `a stub that dies while it attaches leaves the guest running`() throws {
@@ -45,10 +43,11 @@ private let second = GuestVirtualAddress(NopMachine.codeStart + 1)
     @Test func `a stub without a client cannot stop the guest`() throws {
         let bench = try WorkerBench()
         let stub = try bench.connectStub()
-        bench.start([NopMachine.wait, 0xF4])
+        bench.start([NopMachine.wait, NopMachine.wait, NopMachine.wait, 0xF4])
         try bench.waitFor(.running)
         stub.send(.interrupt)
-        try bench.waitFor(.finished)
+        // Had it stopped, the reason would still be the interrupt.
+        #expect(try stub.attach() == .attached)
     }
 
     @Test func `many requests of a stub need no more than one kick`() throws {
