@@ -233,5 +233,12 @@ let package = Package(
                 "hyperlight-worker-emulator", "hyperlight-gdbstub", "hyperlight-ctl",
             ],
             swiftSettings: strict),
+        .testTarget(
+            name: "WorkerTests",
+            dependencies: [
+                "GuestModel", "Hypervisor", "LinuxListening", "LinuxSystem", "WireProtocol",
+                "Worker",
+            ],
+            swiftSettings: nearC),
     ]
 )

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -85,20 +84,6 @@ int clinux_peer_credentials(int descriptor, pid_t *pid, uid_t *uid) {
     return 0;
 }
 
-int clinux_tcp_options(int descriptor) {
-    const struct { int level, name, value; } options[] = {
-        {IPPROTO_TCP, TCP_NODELAY, 1},     {SOL_SOCKET, SO_KEEPALIVE, 1},
-        {IPPROTO_TCP, TCP_KEEPIDLE, 30},   {IPPROTO_TCP, TCP_KEEPINTVL, 10},
-        {IPPROTO_TCP, TCP_KEEPCNT, 3},     {IPPROTO_TCP, TCP_USER_TIMEOUT, 30000},
-    };
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        if (setsockopt(descriptor, options[i].level, options[i].name, &options[i].value,
-                       sizeof options[i].value) < 0) {
-            return -errno;
-        }
-    }
-    return 0;
-}
 
 int clinux_bound_port(int descriptor) {
     union any_address address;

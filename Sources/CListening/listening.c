@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -36,6 +37,23 @@ static socklen_t parse_address(const char *text, uint16_t port, union any_addres
     return 0;
 }
 
+/// Options that every accepted connection inherits: no delay, and the end of a dead peer after about
+/// a minute. So the process that accepts needs no right to set any.
+static int set_client_options(int listener) {
+    const struct { int level, name, value; } options[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},     {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 30},   {IPPROTO_TCP, TCP_KEEPINTVL, 10},
+        {IPPROTO_TCP, TCP_KEEPCNT, 3},     {IPPROTO_TCP, TCP_USER_TIMEOUT, 30000},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (setsockopt(listener, options[i].level, options[i].name, &options[i].value,
+                       sizeof options[i].value) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 int clistening_tcp(const char *text, uint16_t port, int backlog) {
     union any_address address;
     socklen_t length = parse_address(text, port, &address);
@@ -44,7 +62,7 @@ int clistening_tcp(const char *text, uint16_t port, int backlog) {
     if (listener < 0) return -errno;
     int on = 1;
     if (setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0
-        || bind(listener, &address.base, length) < 0 || listen(listener, backlog) < 0) {
+        || set_client_options(listener) < 0 || bind(listener, &address.base, length) < 0 || listen(listener, backlog) < 0) {
         return failed_and_closed(listener);
     }
     return listener;

@@ -76,7 +76,9 @@ static void find_leaving(cunicorn_engine *engine, uint64_t address, size_t size)
 static void on_new_block(uc_engine *uc, uc_tb *block, uc_tb *previous, void *data) {
     (void)previous;
     cunicorn_engine *engine = data;
-    if (engine->is_step || engine->exit == NULL || block->size > CODE_BYTES) return;
+    if (engine->is_step || engine->exit == NULL) return;
+    if (engine->is_stopped) uc_emu_stop(uc);
+    if (block->size > CODE_BYTES) return;
     if (uc_vmem_read(uc, block->pc, UC_PROT_EXEC, engine->code, block->size) != UC_ERR_OK) return;
     size_t place = 0;
     while (place < block->size && !may_leave(engine->code[place])) place++;
@@ -222,13 +224,19 @@ int cunicorn_map(cunicorn_engine *engine, uint64_t gpa, size_t size, int is_writ
     return -(int)uc_mem_map_ptr(engine->uc, gpa, size, rights, host);
 }
 
+// Where the entry was given up, the block is translated again and `on_new_block` remembers the stop.
+static int watch_for_stop(cunicorn_engine *engine, uint64_t rip) {
+    if (!engine->is_entry_given_up) return hook_entry(engine, rip);
+    engine->is_entry_given_up = 0;
+    return (int)uc_ctl_remove_cache(engine->uc, rip, rip + 1);
+}
+
 static int start(cunicorn_engine *engine, int is_step) {
     uint64_t rip = 0;
     int error = uc_reg_read(engine->uc, UC_X86_REG_RIP, &rip);
-    if (!error && !is_step && !engine->is_entry_given_up) error = hook_entry(engine, rip);
+    if (!error && !is_step) error = watch_for_stop(engine, rip);
     // A step through code that a free run has translated would not end before that code does.
     if (!error && is_step) error = (int)uc_ctl_remove_cache(engine->uc, rip, rip + 1);
-    engine->is_entry_given_up = 0;
     engine->exit->reason = CUNICORN_ENDED;
     return error ? error : (int)uc_emu_start(engine->uc, rip, 0, 0, is_step ? 1 : 0);
 }
@@ -239,8 +247,6 @@ void cunicorn_run(cunicorn_engine *engine, int is_step, cunicorn_exit *exit) {
     engine->is_step = is_step;
     engine->is_entry_given_up = 0;
     int error;
-    // The restart after an entry was given up is the one moment when a stop can still get lost; it
-    // lasts for some hundred nanoseconds.
     do error = start(engine, is_step);
     while (engine->is_entry_given_up && !error && exit->reason == CUNICORN_ENDED &&
            !engine->is_stopped);

@@ -82,7 +82,9 @@ package struct PacketEncoder: Sendable {
     /// Appends raw bytes, escaped, as many as fit the packet limit; answers how many did.
     @discardableResult
     package mutating func append(escaping source: Span<UInt8>) -> Int {
-        bytes.reserveCapacity(bytes.count + source.count + 16)
+        // Asking for exactly what is needed would copy everything for each of many small packets.
+        let needed = bytes.count + source.count + 16
+        if bytes.capacity < needed { bytes.reserveCapacity(max(needed, 2 * bytes.capacity)) }
         for index in source.indices {
             let byte = source[index]
             // 2 bytes is the longest form of one.

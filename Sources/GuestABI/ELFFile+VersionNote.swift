@@ -3,6 +3,8 @@ extension ELFFile {
     private static var noteOwner: [UInt8] { Array("Hyperlight".utf8) }
     /// Longer descriptors are no versions; the text also goes into messages.
     private static var versionBytesMax: UInt64 { 64 }
+    /// Real notes have 40 bytes; sections may name the same bytes again and again.
+    private static var noteBytesMax: UInt64 { 4096 }
 
     /// Checks the version the guest was built for.
     ///
@@ -21,8 +23,10 @@ extension ELFFile {
 
     /// The version in the image's note, nil when it has none.
     func hyperlightVersion(_ image: Span<UInt8>) throws(GuestRejection) -> String? {
-        for section in sections where section.type == 7 {
+        // An empty section may lie anywhere, also outside of the file.
+        for section in sections where section.type == 7 && section.byteCount > 0 {
             guard isNamed(section, Self.noteSectionName, in: image) else { continue }
+            guard section.byteCount <= Self.noteBytesMax else { throw .versionNoteMalformed }
             let start = Int(section.fileOffset)
             let notes = image.extracting(start..<start + Int(section.byteCount))
             if let version = try Self.version(inNotes: notes) { return version }

@@ -5,7 +5,7 @@ import Hypervisor
 struct WatchList {
     private let engine: Engine
     private var breakpoints = Breakpoints()
-    private var breakpointHooks: [Int] = []
+    private var breakpointHooks: [UInt64: Int] = [:]
     private var kinds: [UInt64: DebugExit] = [:]
     /// Port instructions and HLTs met so far.
     ///
@@ -24,13 +24,17 @@ struct WatchList {
     /// - Returns: whether translated code has to be forgotten for it to take effect.
     mutating func setBreakpoints(_ new: Breakpoints) throws(HypervisorError) -> Bool {
         guard new != breakpoints else { return false }
-        for hook in breakpointHooks { try engine.unwatch(hook) }
-        breakpointHooks = []
         kinds = [:]
-        breakpoints = Breakpoints()
         for address in new.software { kinds[address.rawValue] = .softwareBreakpoint(address) }
         for address in new.hardware { kinds[address.rawValue] = .hardwareBreakpoint(address) }
-        for address in kinds.keys { breakpointHooks.append(try engine.watch(address)) }
+        // Clients set one after the other: only what changed may cost a hook.
+        for (address, hook) in breakpointHooks where kinds[address] == nil {
+            breakpointHooks[address] = nil
+            try engine.unwatch(hook)
+        }
+        for address in kinds.keys where breakpointHooks[address] == nil {
+            breakpointHooks[address] = try engine.watch(address)
+        }
         breakpoints = new
         return true
     }

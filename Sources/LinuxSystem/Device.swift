@@ -11,11 +11,28 @@ package func openNull() throws(SystemCallError) -> OwnedDescriptor {
     try .take(unsafe clinux_open("/dev/null", O_RDWR), from: "open")
 }
 
-/// Writes text to standard error as one piece; what does not fit is lost, never waited for.
-package func writeToStandardError(_ text: String) {
+/// Bytes that a pipe or socket takes without blocking once it is writable at all (PIPE_BUF).
+private let unblockedBytesMax = 4096
+
+/// Writes text to standard error; what does not fit is lost, never waited for.
+///
+/// The descriptor stays as it is, because others share it: each piece is written only when there is
+/// room. (A terminal whose emulator stands still can block for the last bytes of its buffer.)
+/// - Returns: bytes of UTF-8 that went.
+@discardableResult
+package func writeToStandardError(_ text: String) -> Int {
     var text = text
-    text.withUTF8 { bytes in
-        // A closed or full standard error must not end anybody.
-        _ = unsafe write(2, bytes.baseAddress, bytes.count)
+    return text.withUTF8 { bytes in
+        var written = 0
+        while written < bytes.count {
+            var room = pollfd(fd: 2, events: Int16(POLLOUT), revents: 0)
+            guard unsafe poll(&room, 1, 0) > 0 else { break }
+            let piece = unsafe UnsafeRawBufferPointer(
+                rebasing: UnsafeRawBufferPointer(bytes)[written...].prefix(unblockedBytesMax))
+            let count = unsafe write(2, piece.baseAddress, piece.count)
+            guard count > 0 else { break }
+            written += count
+        }
+        return written
     }
 }

@@ -26,8 +26,17 @@ package func setMode(_ path: String, _ mode: UInt32) throws(SystemCallError) {
     }
 }
 
-/// Removes a file; one that is not there is not an error.
-package func removeFile(_ path: String) {
+/// Whether `path` is a folder of this user that nobody else can enter.
+package func isPrivateFolder(_ path: String) -> Bool {
+    var status = stat()
+    return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+        && status.st_uid == geteuid() && status.st_mode & 0o077 == 0
+}
+
+/// Removes a socket; what is not there is no error, and what is something else stays.
+package func removeSocket(_ path: String) {
+    var status = stat()
+    guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return }
     // What cannot be removed shows when the name is used again.
     _ = unsafe unlink(path)
 }
@@ -54,7 +63,7 @@ package func folderContent(_ path: String) -> [String] {
 /// Opens (or makes) a lock file and locks it for as long as the descriptor lives.
 package func lockFile(_ path: String) throws(SystemCallError) -> OwnedDescriptor {
     let file = try OwnedDescriptor.take(
-        unsafe clinux_open_create(path, O_RDWR, 0o600), from: "open")
+        unsafe clinux_open_create(path, O_RDWR | O_NOFOLLOW, 0o600), from: "open")
     try checked(clinux_lock(file.rawValue), "flock")
     return file
 }

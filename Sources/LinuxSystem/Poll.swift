@@ -12,9 +12,12 @@ package struct PollSet: Sendable {
     }
 
     /// Replaces the descriptor at `index`; -1 for none.
+    ///
+    /// With `forOutput` only room for output is waited for: input that nobody takes would end
+    /// every wait at once.
     package mutating func watch(_ descriptor: Int32, at index: Int, forOutput: Bool = false) {
         entries[index] = pollfd(
-            fd: descriptor, events: Int16(POLLIN | (forOutput ? POLLOUT : 0)), revents: 0)
+            fd: descriptor, events: Int16(forOutput ? POLLOUT : POLLIN), revents: 0)
     }
 
     /// Waits until something is ready, the time is over, or a signal came.

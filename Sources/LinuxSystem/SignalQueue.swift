@@ -58,8 +58,11 @@ package struct Pipe: ~Copyable {
 package final class LineReader {
     /// A longer line is cut, in bytes.
     package static let lineBytesMax = 4096
+    /// More lines than this in one piece are dropped and counted.
+    package static let linesMax = 64
 
     private let descriptor: OwnedDescriptor
+    private var buffer = [UInt8](repeating: 0, count: 4096)
     private var pending: [UInt8] = []
     private var isOpen = true
 
@@ -70,10 +73,9 @@ package final class LineReader {
     /// The descriptor to wait for; -1 when the writer is gone.
     package var rawValue: Int32 { isOpen ? descriptor.rawValue : -1 }
 
-    /// The whole lines that are there now, at most 64 KiB of them; the rest of the last line comes
-    /// with the end of the writer.
+    /// The whole lines that are there now, at most 64 of them and a word about the others; the rest
+    /// of the last line comes with the end of the writer.
     package func lines() -> [String] {
-        var buffer = [UInt8](repeating: 0, count: 64 << 10)
         let count = unsafe buffer.withUnsafeMutableBytes {
             unsafe read(descriptor.rawValue, $0.baseAddress, $0.count)
         }
@@ -84,12 +86,18 @@ package final class LineReader {
             return pending.isEmpty ? [] : [String(decoding: pending, as: UTF8.self)]
         }
         var lines: [String] = []
+        var lost = 0
         for byte in buffer.prefix(count) {
             if byte != UInt8(ascii: "\n") { pending.append(byte) }
             guard byte == UInt8(ascii: "\n") || pending.count >= Self.lineBytesMax else { continue }
-            lines.append(String(decoding: pending, as: UTF8.self))
+            if lines.count < Self.linesMax {
+                lines.append(String(decoding: pending, as: UTF8.self))
+            } else {
+                lost += 1
+            }
             pending.removeAll(keepingCapacity: true)
         }
+        if lost > 0 { lines.append("\(lost) more lines were dropped") }
         return lines
     }
 }

@@ -70,11 +70,6 @@ package func peerCredentials(
     return (processID, userID)
 }
 
-/// No delay, keepalive after 30 s (3 probes, 10 s apart) and a user timeout of 30 s.
-package func setClientOptions(_ descriptor: borrowing OwnedDescriptor) throws(SystemCallError) {
-    try checked(clinux_tcp_options(descriptor.rawValue), "setsockopt")
-}
-
 /// Makes every later call on the descriptor return at once.
 package func setNonBlocking(_ descriptor: borrowing OwnedDescriptor) throws(SystemCallError) {
     try checked(clinux_set_nonblocking(descriptor.rawValue), "fcntl")

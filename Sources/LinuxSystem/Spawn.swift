@@ -23,8 +23,15 @@ package struct ChildProcess: ~Copyable, Sendable {
             }
         }
         let processID = try checked(result, "spawn")
-        let pidfd = try OwnedDescriptor.take(clinux_pidfd_open(processID), from: "pidfd_open")
-        return ChildProcess(processID: processID, pidfd: pidfd)
+        do throws(SystemCallError) {
+            let pidfd = try OwnedDescriptor.take(clinux_pidfd_open(processID), from: "pidfd_open")
+            return ChildProcess(processID: processID, pidfd: pidfd)
+        } catch {
+            // Nobody would ever hear of its end; it is ours and not reaped, so the number is its own.
+            _ = kill(processID, SIGKILL)
+            _ = waitpid(processID, nil, 0)
+            throw error
+        }
     }
 
     private init(processID: Int32, pidfd: consuming OwnedDescriptor) {

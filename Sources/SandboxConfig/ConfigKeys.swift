@@ -53,9 +53,11 @@ enum NearMiss {
     static func nearest(to word: String, in candidates: [String]) -> String? {
         guard word.count <= 64 else { return nil }
         var best: (word: String, distance: Int)?
-        for candidate in candidates {
+        let length = word.count
+        // The distance is at least the difference of the lengths, which costs nothing.
+        for candidate in candidates where abs(candidate.count - length) <= distanceMax {
             let distance = distance(Array(word), Array(candidate))
-            guard distance <= distanceMax, distance < word.count else { continue }
+            guard distance <= distanceMax, distance < length else { continue }
             if let known = best, known.distance <= distance { continue }
             best = (candidate, distance)
         }

@@ -81,8 +81,7 @@ extension DebugSession {
             closeClient("the worker does not answer")
         case .memory, .checksum, .memoryWrite, .registerWrite, .breakpoint, .extendedState:
             outstanding = .abandoned
-            guard request.hasClientWaiting else { return }
-            reply(.workerGone)
+            if request.hasClientWaiting { reply(.workerGone) }
             serveWaiting()
         case .abandoned: break
         }

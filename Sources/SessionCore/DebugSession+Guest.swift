@@ -179,6 +179,8 @@ extension DebugSession {
         if outstanding == nil {
             actions.append(.sendToWorker(.resume(mode)))
             guest = .running
+            if isInterruptWaiting { requestHalt() }
+            isInterruptWaiting = false
         } else {
             reply(.workerGone)
         }

@@ -36,12 +36,12 @@ extension DebugSession {
 
     /// Whether `body` cannot be answered yet, or not before others.
     private func mustWait(_ body: [UInt8]) -> Bool {
-        if guest == .running { return !endsSession(body) }
-        return !waiting.isEmpty || needsPatience(body)
+        guest != .running && !waiting.isEmpty || needsPatience(body)
     }
 
     private func needsPatience(_ body: [UInt8]) -> Bool {
-        if guest == .running || outstanding?.hasClientWaiting == true { return true }
+        if guest == .running { return !endsSession(body) }
+        if outstanding?.hasClientWaiting == true { return true }
         if plannedDetach != nil { return true }
         switch outstanding {
         case .detach: return true
@@ -49,6 +49,13 @@ extension DebugSession {
         case .abandoned, nil: return guest == .attaching && needsWorker(body)
         case .memory, .checksum, .memoryWrite, .registerWrite, .breakpoint: return true
         }
+    }
+
+    /// Whether the last thing that the client asked for is that the guest runs.
+    var isResumeWaiting: Bool {
+        if let last = waiting.last { return (try? Command(body: last))?.isResume ?? false }
+        guard case .registerWrite(_, .some) = outstanding else { return false }
+        return true
     }
 
     /// Whether the answer depends on the guest (and not only on this session).
@@ -86,6 +93,8 @@ extension DebugSession {
 
     /// Frames one reply and remembers it for a `-`.
     mutating func reply(_ build: (inout PacketEncoder) -> Void) {
+        // Whoever gets a reply does not wait for a running guest.
+        isInterruptWaiting = false
         let start = encoder.bytes.count
         build(&encoder)
         if acknowledges { lastReply = Array(encoder.bytes[start...]) }
@@ -125,6 +134,10 @@ extension Command {
             .removeBreakpoint, .resume, .sectionOffsets:
             true
         }
+    }
+
+    fileprivate var isResume: Bool {
+        if case .resume = self { true } else { false }
     }
 
     /// Whether this is obeyed while the guest runs.

@@ -29,6 +29,8 @@ extension DebugSession {
         case (.attach, .attached(let facts)): self.facts = facts
         case (.attach, .refused(let refusal)):
             guest = .detached
+            // With a planned detach it was an earlier client that this session was for.
+            guard plannedDetach == nil else { return }
             closeClient("the worker refused the session: \(refusal)")
         case (.detach(let followUp), _): finishDetach(followUp)
         case (.memory(let form), .memory(let bytes)):
@@ -152,10 +154,15 @@ extension DebugSession {
     /// Ends the wait for a reply that will not come.
     private mutating func dropRequest() {
         let request = outstanding
+        let planned = plannedDetach
         outstanding = nil
         plannedDetach = nil
         deadlines.request = nil
         deadlines.halt = nil
+        if let planned {
+            guest = .detached
+            finishDetach(planned.followUp)
+        }
         guard let request else { return }
         if case .detach(let followUp) = request {
             finishDetach(followUp)

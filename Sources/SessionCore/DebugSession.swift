@@ -86,6 +86,8 @@ package struct DebugSession: Sendable {
     var malformedCount = 0
     /// Bodies of packets that wait for the worker or for the next stop.
     var waiting: [[UInt8]] = []
+    /// 0x03 came for a resume that the worker has not got yet.
+    var isInterruptWaiting = false
 
     var now: UInt64 = 0
     var actions: [Action] = []
@@ -115,6 +117,9 @@ package struct DebugSession: Sendable {
         var index = 0
         while client != .none, let event = decoder.receive(bytes, from: &index) {
             handle(event)
+            if encoder.bytes.count > Self.repliesBytesMax {
+                closeClient("too many packets at once")
+            }
         }
         deadlines.packet =
             client != .none && decoder.isInsidePacket ? now + Deadlines.packetTime : nil
@@ -141,6 +146,10 @@ package struct DebugSession: Sendable {
     // MARK: - Client
 
     private mutating func clientConnected() {
+        guard !isLeaving, !isWorkerLost else {
+            actions.append(.closeClient(reason: "this stub is about to end"))
+            return
+        }
         client = .silent
         decoder = PacketDecoder()
         features = []
@@ -149,6 +158,7 @@ package struct DebugSession: Sendable {
         resendCount = 0
         malformedCount = 0
         waiting = []
+        isInterruptWaiting = false
         readsExtendedState = true
         deadlines.client = now + Deadlines.silenceTime
     }
@@ -175,7 +185,12 @@ package struct DebugSession: Sendable {
     }
 
     private mutating func interrupt() {
-        guard guest == .running, deadlines.halt == nil else { return }
+        guard guest == .running else {
+            // The client believes that the guest runs when its resume waits for the worker.
+            isInterruptWaiting = isInterruptWaiting || isResumeWaiting
+            return
+        }
+        guard deadlines.halt == nil else { return }
         requestHalt()
     }
 
@@ -258,6 +273,9 @@ package struct DebugSession: Sendable {
         actions.append(.exit)
     }
 
+    /// Most bytes of replies to what came in one piece; clients wait for each reply, so a few
+    /// of the largest are plenty.
+    static let repliesBytesMax = 1 << 20
     /// Most repetitions of one reply.
     static let resendsMax = 3
     /// Most malformed packets within `Deadlines.malformedTime`.

@@ -165,7 +165,6 @@ struct StubLoop: ~Copyable {
             let accepted =
                 isTCP ? try accept(descriptors.tcpListener) : try accept(descriptors.unixListener)
             guard let descriptor = accepted else { return }
-            if isTCP { try setClientOptions(descriptor) }
             admit(descriptor)
         } catch {
             notify(.log(.warning, "client not accepted: \(error)"))

@@ -6,6 +6,8 @@ import WireProtocol
 final class Child {
     /// How long a child may take from its start to its first frame.
     static let greetingNanoseconds: UInt64 = 5_000_000_000
+    /// How long a stub may take to let its client go and end.
+    static let leavingNanoseconds: UInt64 = 5_000_000_000
 
     let processID: Int32
     private let process: ChildProcess
@@ -18,7 +20,9 @@ final class Child {
         case greeting(deadline: UInt64)
         case serving
         /// Asked to end.
-        case leaving
+        case leaving(deadline: UInt64)
+        /// Nothing is left to be done but to reap it.
+        case killed
     }
 
     init(
@@ -27,13 +31,17 @@ final class Child {
     ) {
         processID = process.processID
         self.process = process
-        self.control = MessageSocket(control, byteCountMax: WireLimits.frameBytesMax)
+        self.control = MessageSocket(control, byteCountMax: WireLimits.controlFrameBytesMax)
         self.output = LineReader(output)
         stage = .greeting(deadline: monotonicNanoseconds() + Self.greetingNanoseconds)
     }
 
     /// What to wait for input on.
-    var descriptors: [Int32] { [process.pidfd.rawValue, control.rawValue, output.rawValue] }
+    var descriptors: [Int32] {
+        // The control socket of a killed child may be at its end, and the loop would never rest.
+        if case .killed = stage { return [process.pidfd.rawValue] }
+        return [process.pidfd.rawValue, control.rawValue, output.rawValue]
+    }
 
     /// At most this many notices are taken in one turn, so that no child can keep the loop busy.
     private static let noticesPerTurn = 64
@@ -41,8 +49,16 @@ final class Child {
     /// The frames that have come, at most 64; a broken one ends the child's credit.
     func notices<Notice: WireMessage>(_: Notice.Type) throws(WireError) -> [Notice] {
         var notices: [Notice] = []
-        while notices.count < Self.noticesPerTurn, case .bytes(let count) = control.receive() {
-            notices.append(try Notice(frame: control.message, count: count))
+        while notices.count < Self.noticesPerTurn {
+            switch control.receive() {
+            case .bytes(let count): notices.append(try Notice(frame: control.message, count: count))
+            case .nothing: return notices
+            case .ended:
+                // It is ending, or it has closed what it must keep, and the loop would never rest.
+                // An end that has begun keeps its own exit code.
+                kill()
+                return notices
+            }
         }
         return notices
     }
@@ -54,16 +70,41 @@ final class Child {
     @discardableResult
     func send(_ order: some WireMessage) -> Bool { control.send(order.encoded()) }
 
-    func greeted() { stage = .serving }
+    func greeted() {
+        if case .greeting = stage { stage = .serving }
+    }
 
-    func leave(_ order: some WireMessage) {
-        stage = .leaving
+    /// Asks it to end, and to do so in time; asking again gives no more of it.
+    func leave(_ order: some WireMessage, within nanoseconds: UInt64) {
         // A child that does not read is killed when its time is over.
         send(order)
+        expectEnd(within: nanoseconds)
+    }
+
+    /// It will end by itself; in time, or it is killed.
+    func expectEnd(within nanoseconds: UInt64) {
+        switch stage {
+        case .leaving, .killed: return
+        case .greeting, .serving: break
+        }
+        stage = .leaving(deadline: monotonicNanoseconds() + nanoseconds)
+    }
+
+    /// When patience ends with a silent newcomer, or with one that was asked to leave.
+    var deadline: UInt64? {
+        switch stage {
+        case .greeting(let deadline), .leaving(let deadline): deadline
+        case .serving, .killed: nil
+        }
+    }
+
+    var isGreeting: Bool {
+        if case .greeting = stage { true } else { false }
     }
 
     func kill() {
         process.signal(SIGKILL)
+        stage = .killed
     }
 
     func reap() -> ProcessEnd? { process.reap() }

@@ -37,7 +37,7 @@ struct ChildLauncher: Sendable {
             throw .image(imagePath, error)
         }
         do throws(SystemCallError) {
-            removeFile(workerSocket)
+            removeSocket(workerSocket)
             let listener = try listenUnix(path: workerSocket, kind: .messages, backlog: 2)
             var descriptors = [
                 (listener.rawValue, ChildDescriptor.Worker.debugListener),

@@ -48,7 +48,7 @@ struct DebugDoor: ~Copyable {
     private mutating func bindUnix(_ paths: SandboxPaths) {
         do throws(SystemCallError) {
             try makeFolder(paths.folder, mode: 0o750)
-            removeFile(paths.debugSocket)
+            removeSocket(paths.debugSocket)
             unix = try listenUnix(path: paths.debugSocket, kind: .stream, backlog: Self.backlog)
             try setMode(paths.debugSocket, 0o660)
             unixPath = paths.debugSocket

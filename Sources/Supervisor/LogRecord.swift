@@ -47,6 +47,10 @@ struct LogRecord {
 
     /// `text` with everything that could end a string, a line or a terminal's patience escaped.
     static func escaped(_ text: String) -> String {
+        let isPlain = text.utf8.allSatisfy {
+            (0x20..<0x7F).contains($0) && $0 != 0x22 && $0 != 0x5C
+        }
+        if isPlain, text.utf8.count <= textCharactersMax { return text }
         var result = ""
         for scalar in text.unicodeScalars.prefix(textCharactersMax) {
             switch scalar {

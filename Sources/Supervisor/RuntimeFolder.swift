@@ -63,19 +63,21 @@ struct RuntimeFolder: ~Copyable {
         guard controlSocket.utf8.count <= Self.socketPathBytesMax else {
             throw .pathTooLong(controlSocket)
         }
-        removeFile(controlSocket)
-        removeSandboxes()
         do throws(SystemCallError) {
             try makeFolder(root + "/sandboxes", mode: 0o755)
             try makeFolder(root + "/private", mode: 0o700)
         } catch {
             throw .cannotCreate(root, error)
         }
+        // In a folder that others can write to, somebody may have been here first.
+        guard isPrivateFolder(root + "/private") else { throw .notPrivate(root + "/private") }
+        removeSocket(controlSocket)
+        removeSandboxes()
     }
 
     /// Removes everything but the lock file, which the next supervisor takes over.
     func cleanUp() {
-        removeFile(controlSocket)
+        removeSocket(controlSocket)
         removeSandboxes()
         removeFolder(root + "/sandboxes")
         removeFolder(root + "/private")
@@ -83,10 +85,10 @@ struct RuntimeFolder: ~Copyable {
 
     private func removeSandboxes() {
         for name in folderContent(root + "/sandboxes") {
-            removeFile("\(root)/sandboxes/\(name)/gdb.sock")
+            removeSocket("\(root)/sandboxes/\(name)/gdb.sock")
             removeFolder("\(root)/sandboxes/\(name)")
         }
-        for name in folderContent(root + "/private") { removeFile("\(root)/private/\(name)") }
+        for name in folderContent(root + "/private") { removeSocket("\(root)/private/\(name)") }
     }
 
     func paths(of name: SandboxName) -> SandboxPaths {

@@ -78,7 +78,7 @@ final class Sandbox {
             log.debug("stub.started", sandbox: name, "stub \(child.processID) serves \(doorText)")
         } catch {
             log.error("stub.failed", sandbox: name, "\(error)")
-            stub.noteDeath(at: monotonicNanoseconds())
+            if case .gaveUp = stub.noteDeath(at: monotonicNanoseconds()) { logGivenUp("\(error)") }
         }
     }
 
@@ -112,8 +112,10 @@ final class Sandbox {
 
     /// When something is to be done although nothing came.
     var nextDeadline: UInt64? {
-        [worker?.greetingDeadline, stub.nextDeadline].compactMap { $0 }.min()
+        [worker?.deadline, stub.nextDeadline].compactMap { $0 }.min()
     }
+
+    func isDue(at now: UInt64) -> Bool { nextDeadline.map { $0 <= now } ?? false }
 
     /// Whether no process of this sandbox lives.
     var isQuiet: Bool { worker == nil && stub.child == nil }
@@ -126,25 +128,30 @@ final class Sandbox {
     private func serveWorker(now: UInt64) {
         guard let worker else { return }
         hearWorker(worker)
-        if let deadline = worker.greetingDeadline, now >= deadline {
-            fail("the worker did not report within 5 s")
+        if let deadline = worker.deadline, now >= deadline {
+            if worker.isGreeting { fail("the worker did not report within 5 s") }
             worker.kill()
         }
         guard let end = worker.reap() else { return }
-        // Its last words are still in the socket.
-        hearWorker(worker)
+        // Its last words are still in the socket, more than one turn's if it spoke much.
+        while hearWorker(worker) {}
         self.worker = nil
-        removeFile(paths.workerSocket)
+        removeSocket(paths.workerSocket)
         workerEnded(end)
     }
 
-    private func hearWorker(_ worker: Child) {
+    /// Takes what the worker says, at most one turn's worth; false when it said nothing.
+    @discardableResult
+    private func hearWorker(_ worker: Child) -> Bool {
         for line in worker.lines() { log.error("worker.stderr", sandbox: name, line) }
         do throws(WireError) {
-            for notice in try worker.notices(WorkerNotice.self) { take(notice, from: worker) }
+            let notices = try worker.notices(WorkerNotice.self)
+            for notice in notices { take(notice, from: worker) }
+            return !notices.isEmpty
         } catch {
             log.error("worker.protocol", sandbox: name, "\(error); the worker is killed")
             worker.kill()
+            return false
         }
     }
 
@@ -154,6 +161,8 @@ final class Sandbox {
             guard accepts(hello, of: "worker", worker) else {
                 return fail("worker of another build")
             }
+            // A second greeting, or one that comes after the order to stop, changes nothing.
+            guard worker.isGreeting, !isStopping else { return }
             worker.greeted()
             worker.send(WorkerOrder.start(workerSettings))
         case .state(let new, let text):
@@ -199,6 +208,11 @@ final class Sandbox {
         case .stopping: enter(.stopped, "")
         case .finished, .failed, .stopped, .disabled: break
         case .starting, .waiting, .ready, .running, .stoppedByDebugger, .crashed:
+            // Its last report found the socket full.
+            if end == .exited(0), state != .starting {
+                enter(.finished, "the guest ended")
+                break
+            }
             log.error("worker.exited", sandbox: name, "the worker ended: \(end)")
             fail("the worker ended: \(end)")
         }
@@ -208,7 +222,7 @@ final class Sandbox {
     private func serveStub(now: UInt64) {
         if let child = stub.child {
             hearStub(child)
-            if let deadline = child.greetingDeadline, now >= deadline { child.kill() }
+            if let deadline = child.deadline, now >= deadline { child.kill() }
             if let end = child.reap() {
                 hearStub(child)
                 stubEnded(end, now: now)
@@ -231,6 +245,7 @@ final class Sandbox {
         switch notice {
         case .hello(let hello):
             guard accepts(hello, of: "stub", child) else { return stub.giveUp() }
+            guard child.isGreeting else { return }
             child.greeted()
             child.send(
                 StubOrder.start(StubSettings(processID: Self.firstProcessID + UInt32(index))))
@@ -256,12 +271,14 @@ final class Sandbox {
             log.warning(
                 "stub.exited", sandbox: name,
                 "the stub ended: \(end); the guest is untouched, a new stub comes in \(delay) ms")
-        case .gaveUp:
-            log.error(
-                "stub.gave-up", sandbox: name,
-                "the stub ended: \(end), too often; debugging is off until "
-                    + "\"hyperlight-ctl stub restart \(name)\"")
+        case .gaveUp: logGivenUp("the stub ended: \(end)")
         }
+    }
+
+    private func logGivenUp(_ reason: String) {
+        log.error(
+            "stub.gave-up", sandbox: name,
+            "\(reason), too often; debugging is off until \"hyperlight-ctl stub restart \(name)\"")
     }
 
     private var doorText: String { door.address ?? door.unixPath ?? "nothing" }
@@ -290,7 +307,8 @@ final class Sandbox {
             return enter(.stopped, "")
         }
         enter(.stopping, "")
-        worker.leave(WorkerOrder.stop)
+        // How long it may take is a matter of the whole supervisor's end.
+        worker.send(WorkerOrder.stop)
     }
 
     func kill() {
@@ -302,6 +320,7 @@ final class Sandbox {
 
     func resumeByOrder() -> ControlReply {
         guard let worker else { return .conflict("\(name) has no running worker") }
+        guard !worker.isGreeting else { return .conflict("\(name) is still starting") }
         guard stub.client == nil else {
             return .conflict("\(name) is being debugged by \(stub.client ?? "a client")")
         }

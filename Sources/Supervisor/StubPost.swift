@@ -18,6 +18,8 @@ struct StubPost {
         /// Asked to leave, and another is to follow.
         case wanted
         case unwanted
+        /// It is of another build, and the next would be the same.
+        case useless
     }
 
     /// What a stub's end means.
@@ -46,6 +48,7 @@ struct StubPost {
         case .held(_, replacement: .onDeath): client == nil ? .listening : .attached
         case .held(_, replacement: .wanted): .restarting
         case .held(_, replacement: .unwanted): .off
+        case .held(_, replacement: .useless): .unavailable
         case .gaveUp: .unavailable
         }
     }
@@ -53,7 +56,7 @@ struct StubPost {
     var nextDeadline: UInt64? {
         switch stage {
         case .vacant(let start) where start != .max: start
-        case .held(let child, _): child.greetingDeadline
+        case .held(let child, _): child.deadline
         case .closed, .vacant, .gaveUp: nil
         }
     }
@@ -66,9 +69,10 @@ struct StubPost {
 
     mutating func begin(_ child: Child) { stage = .held(child, replacement: .onDeath) }
 
-    /// A stub of another build: a new one would be the same.
+    /// No stub comes after this one, which is of another build and still has to be reaped.
     mutating func giveUp() {
-        stage = .gaveUp
+        guard let child else { return }
+        stage = .held(child, replacement: .useless)
     }
 
     /// The stub has ended (and was reaped).
@@ -79,6 +83,9 @@ struct StubPost {
             stage = .vacant(nextStart: now)
             return .expected
         case .held(_, replacement: .onDeath) where isWanted: return noteDeath(at: now)
+        case .held(_, replacement: .useless):
+            stage = .gaveUp
+            return .expected
         case .held, .vacant:
             stage = .closed(.off)
             return .expected
@@ -87,7 +94,6 @@ struct StubPost {
     }
 
     /// Plans the next start after a death, or gives up.
-    @discardableResult
     mutating func noteDeath(at now: UInt64) -> Outcome {
         guard let start = history.noteDeath(at: now) else {
             stage = .gaveUp
@@ -102,7 +108,7 @@ struct StubPost {
         history.forgive()
         switch stage {
         case .held(let child, _):
-            child.leave(StubOrder.stop)
+            child.leave(StubOrder.stop, within: Child.leavingNanoseconds)
             stage = .held(child, replacement: .wanted)
         case .closed, .vacant, .gaveUp: stage = .vacant(nextStart: now)
         }
@@ -111,7 +117,9 @@ struct StubPost {
     /// The guest is gone: a stub lets its client go and ends by itself; none follows.
     mutating func workerIsGone() {
         switch stage {
-        case .held(let child, _): stage = .held(child, replacement: .unwanted)
+        case .held(let child, _):
+            child.expectEnd(within: Child.leavingNanoseconds)
+            stage = .held(child, replacement: .unwanted)
         case .vacant, .gaveUp: stage = .closed(.off)
         case .closed: break
         }
@@ -120,17 +128,10 @@ struct StubPost {
     mutating func leave() {
         switch stage {
         case .held(let child, _):
-            child.leave(StubOrder.stop)
+            child.leave(StubOrder.stop, within: Child.leavingNanoseconds)
             stage = .held(child, replacement: .unwanted)
         case .vacant, .gaveUp: stage = .closed(.off)
         case .closed: break
         }
-    }
-}
-
-extension Child {
-    /// When patience with a silent newcomer ends.
-    var greetingDeadline: UInt64? {
-        if case .greeting(let deadline) = stage { deadline } else { nil }
     }
 }

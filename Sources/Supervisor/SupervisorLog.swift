@@ -3,6 +3,7 @@ import GuestModel
 import LinuxSystem
 package import Logging
 package import SandboxConfig
+import Synchronization
 import WireProtocol
 
 /// The supervisor's log handler: one line a record on standard error.
@@ -42,9 +43,44 @@ package struct SupervisorLogHandler: LogHandler {
             level: Self.word(event.level), event: all[Key.event]?.text ?? "library",
             sandbox: all[Key.sandbox]?.text, text: "\(event.message)", fields: Self.fields(all))
         let utcTime = Timestamp.text(secondsSinceEpoch: record.seconds)
+        Self.write(line(record, utcTime: utcTime)) { count in
+            let lost = LogRecord(
+                seconds: time.seconds, microseconds: time.microseconds, level: "warn",
+                event: "log.dropped", sandbox: nil, text: "\(count) records: nobody read them",
+                fields: [])
+            return line(lost, utcTime: utcTime)
+        }
+    }
+
+    private func line(_ record: LogRecord, utcTime: String) -> String {
         switch form {
-        case .human: writeToStandardError(record.humanLine(utcTime: utcTime))
-        case .json: writeToStandardError(record.jsonLine(utcTime: utcTime))
+        case .human: record.humanLine(utcTime: utcTime)
+        case .json: record.jsonLine(utcTime: utcTime)
+        }
+    }
+
+    /// What a reader who does not read has missed.
+    private struct Gap {
+        var lostRecords = 0
+        /// The last line that went is not whole.
+        var isLineOpen = false
+    }
+
+    private static let gap = Mutex(Gap())
+
+    /// Writes a line or drops it; before the next one that goes it says how many were dropped.
+    private static func write(_ line: String, lostLine: (Int) -> String) {
+        gap.withLock { gap in
+            var text = gap.isLineOpen ? "\n" : ""
+            if gap.lostRecords > 0 { text += lostLine(gap.lostRecords) }
+            text += line
+            let count = writeToStandardError(text)
+            if count == text.utf8.count {
+                gap = Gap()
+            } else {
+                gap.lostRecords += 1
+                if count > 0 { gap.isLineOpen = true }
+            }
         }
     }
 

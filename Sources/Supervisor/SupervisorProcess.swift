@@ -54,6 +54,15 @@ package final class SupervisorProcess {
     private enum Phase {
         case serving
         case stopping(deadline: UInt64)
+        /// Everything was killed; only the ends are to be heard of.
+        case killing
+
+        var isServing: Bool {
+            switch self {
+            case .serving: true
+            case .stopping, .killing: false
+            }
+        }
     }
 
     package init(
@@ -126,17 +135,23 @@ package final class SupervisorProcess {
     private func supervise(_ signals: borrowing SignalQueue) {
         while true {
             var watched = [signals.descriptor.rawValue, mailbox.descriptor]
-            for sandbox in sandboxes { watched += sandbox.descriptors }
+            var places: [Range<Int>] = []
+            for sandbox in sandboxes {
+                let first = watched.count
+                watched += sandbox.descriptors
+                places.append(first..<watched.count)
+            }
             var set = PollSet(watched)
             set.wait(milliseconds: waitMilliseconds)
+            let now = monotonicNanoseconds()
+            for (sandbox, place) in zip(sandboxes, places)
+            where place.contains(where: set.isReadable) || sandbox.isDue(at: now) {
+                sandbox.serve(now: now)
+            }
             while let signal = signals.next() { stop(by: signal) }
             serveMailbox()
-            let now = monotonicNanoseconds()
-            for sandbox in sandboxes { sandbox.serve(now: now) }
-            if case .stopping(let deadline) = phase {
-                if sandboxes.allSatisfy(\.isQuiet) { return stopControlServer() }
-                if now >= deadline { killAll() }
-            }
+            if !phase.isServing, sandboxes.allSatisfy(\.isQuiet) { return stopControlServer() }
+            if case .stopping(let deadline) = phase, now >= deadline { killAll() }
         }
     }
 
@@ -149,7 +164,7 @@ package final class SupervisorProcess {
     }
 
     private func stop(by signal: Int32) {
-        if case .stopping = phase { return killAll() }
+        guard phase.isServing else { return killAll() }
         log.info(
             "supervisor.stopping", sandbox: nil,
             "asked to end by \(signal == SIGINT ? "SIGINT" : "SIGTERM")")
@@ -159,6 +174,7 @@ package final class SupervisorProcess {
     }
 
     private func killAll() {
+        phase = .killing
         for sandbox in sandboxes { sandbox.kill() }
     }
 
@@ -180,7 +196,7 @@ package final class SupervisorProcess {
     }
 
     private func answer(_ request: ControlRequest) -> ControlReply {
-        if case .stopping = phase, request.changesSomething {
+        if !phase.isServing, request.changesSomething {
             return .unavailable("the supervisor is stopping")
         }
         guard let name = request.sandbox else { return .list(sandboxes.map(\.status)) }
@@ -210,6 +226,7 @@ package enum SupervisorError: Error, CustomStringConvertible {
     case cannotCreate(String, SystemCallError)
     case alreadyRunning(lock: String)
     case pathTooLong(String)
+    case notPrivate(String)
 
     package var description: String {
         switch self {
@@ -219,6 +236,7 @@ package enum SupervisorError: Error, CustomStringConvertible {
                 + "/run/hyperlight is for root; or use --socket PATH"
         case .cannotCreate(let what, let error): "cannot create \(what): \(error)"
         case .alreadyRunning(let lock): "another supervisor holds \(lock)"
+        case .notPrivate(let path): "\(path) is not a folder of this user alone (mode 0700)"
         case .pathTooLong(let path): "\(path) is too long for a socket (at most 107 bytes)"
         }
     }
@@ -226,7 +244,8 @@ package enum SupervisorError: Error, CustomStringConvertible {
     var exit: SupervisorExit {
         switch self {
         case .system: .systemError
-        case .noRuntimeFolder, .cannotCreate, .alreadyRunning, .pathTooLong: .cannotCreate
+        case .noRuntimeFolder, .cannotCreate, .alreadyRunning, .pathTooLong, .notPrivate:
+            .cannotCreate
         }
     }
 }

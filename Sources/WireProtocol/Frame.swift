@@ -15,6 +15,8 @@ package enum WireLimits {
     package static let headerBytes = 8
     package static let payloadBytesMax = 128 * 1024
     package static let frameBytesMax = headerBytes + payloadBytesMax
+    /// The largest frame between the supervisor and a child, which carries no guest memory.
+    package static let controlFrameBytesMax = 16 * 1024
     /// Guest memory in one frame, in bytes.
     package static let memoryBytesMax = payloadBytesMax - 16
     /// Text in one frame, in bytes of UTF-8.

@@ -53,11 +53,6 @@ extension Activity {
         case .ended(let end): end.text
         }
     }
-
-    /// The state to report when the guest is at its end.
-    func endState(_ end: GuestEnd) -> SandboxState {
-        Activity.ended(end).sandboxState
-    }
 }
 
 extension GuestEnd {

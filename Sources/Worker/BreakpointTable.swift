@@ -10,17 +10,15 @@ struct BreakpointTable {
     /// Software breakpoints in one session; more is a mistake or an attack.
     static let softwareMax = 1024
 
-    private struct Patch {
-        let place: GuestPhysicalAddress
-        var original: UInt8
-    }
-
     private static let breakpointInstruction: UInt8 = 0xCC
 
     /// Whether a debugger is there to be told of the guest's own `int3`.
     private var hasClient = false
     private var hardware: [GuestVirtualAddress] = []
-    private var software: [GuestVirtualAddress: Patch?] = [:]
+    /// Where each is patched into memory; nil where the driver needs no patch.
+    private var software: [GuestVirtualAddress: GuestPhysicalAddress?] = [:]
+    /// The byte under each patch; two addresses that are mapped to one place share one.
+    private var originals: [GuestPhysicalAddress: UInt8] = [:]
 
     func contains(_ address: GuestVirtualAddress) -> Bool {
         software[address] != nil || hardware.contains(address)
@@ -31,6 +29,7 @@ struct BreakpointTable {
         return hardware.contains(address) ? .hardware : nil
     }
 
+    /// Puts a breakpoint in; one that the driver refuses leaves no trace.
     mutating func insert(
         _ kind: BreakpointKind, at address: GuestVirtualAddress, in guest: Guest
     ) throws(DebugRefusal) {
@@ -42,32 +41,33 @@ struct BreakpointTable {
         case .software:
             guard software[address] == nil else { return }
             guard software.count < Self.softwareMax else { throw .tooManyBreakpoints }
-            guard let place = guest.physicalAddress(of: address),
-                let original = guest.byte(at: place)
-            else { throw .notMapped }
-            guard guest.vcpu.patchesSoftwareBreakpoints else {
-                software[address] = .some(nil)
-                break
-            }
-            guard guest.memory.write([Self.breakpointInstruction], at: place) else {
-                throw .notMapped
-            }
-            software[address] = Patch(place: place, original: original)
+            software[address] = .some(try patch(at: address, in: guest))
         }
-        try apply(to: guest)
+        do throws(DebugRefusal) {
+            try apply(to: guest)
+        } catch {
+            takeOut(kind, at: address, in: guest)
+            throw error
+        }
+    }
+
+    /// Patches the byte at `address`; answers where it is, or nil when the driver needs no patch.
+    private mutating func patch(
+        at address: GuestVirtualAddress, in guest: Guest
+    ) throws(DebugRefusal) -> GuestPhysicalAddress? {
+        guard let place = guest.physicalAddress(of: address), let byte = guest.byte(at: place)
+        else { throw .notMapped }
+        guard guest.vcpu.patchesSoftwareBreakpoints else { return nil }
+        guard originals[place] == nil else { return place }
+        guard guest.memory.write([Self.breakpointInstruction], at: place) else { throw .notMapped }
+        originals[place] = byte
+        return place
     }
 
     mutating func remove(
         _ kind: BreakpointKind, at address: GuestVirtualAddress, in guest: Guest
     ) throws(DebugRefusal) {
-        switch kind {
-        case .hardware:
-            guard hardware.contains(address) else { return }
-            hardware.removeAll { $0 == address }
-        case .software:
-            guard let patch = software.removeValue(forKey: address) else { return }
-            if let patch { Self.restore(patch, at: address, in: guest) }
-        }
+        takeOut(kind, at: address, in: guest)
         try apply(to: guest)
     }
 
@@ -80,23 +80,37 @@ struct BreakpointTable {
     /// Ends the session and takes every breakpoint out; guest memory is as if none had been.
     mutating func clientLeft(in guest: Guest) throws(DebugRefusal) {
         hasClient = false
-        for (address, patch) in software {
-            if let patch { Self.restore(patch, at: address, in: guest) }
-        }
-        software = [:]
+        for address in software.keys { takeOut(.software, at: address, in: guest) }
         hardware = []
         try apply(to: guest)
     }
 
+    private mutating func takeOut(
+        _ kind: BreakpointKind, at address: GuestVirtualAddress, in guest: Guest
+    ) {
+        switch kind {
+        case .hardware: hardware.removeAll { $0 == address }
+        case .software:
+            guard case .some(.some(let place)) = software.removeValue(forKey: address),
+                !software.values.contains(place),
+                let original = originals.removeValue(forKey: place)
+            else { return }
+            Self.restore(original, at: place, address, in: guest)
+        }
+    }
+
     /// Puts the original byte back where it was, and into a copy the guest has made since.
-    private static func restore(_ patch: Patch, at address: GuestVirtualAddress, in guest: Guest) {
-        var places = [patch.place]
-        if let present = guest.physicalAddress(of: address), present != patch.place {
+    private static func restore(
+        _ original: UInt8, at place: GuestPhysicalAddress, _ address: GuestVirtualAddress,
+        in guest: Guest
+    ) {
+        var places = [place]
+        if let present = guest.physicalAddress(of: address), present != place {
             places.append(present)
         }
         for place in places where guest.byte(at: place) == breakpointInstruction {
             // The byte was readable a moment ago, so it has memory and the write cannot fail.
-            _ = guest.memory.write([patch.original], at: place)
+            _ = guest.memory.write([original], at: place)
         }
     }
 
@@ -105,24 +119,24 @@ struct BreakpointTable {
         at address: GuestVirtualAddress, in guest: Guest,
         _ body: () throws(HypervisorError) -> Result
     ) throws(HypervisorError) -> Result {
-        if case .some(.some(let patch)) = software[address] {
-            _ = guest.memory.write([patch.original], at: patch.place)
+        let place = software[address] ?? nil
+        if let place, let original = originals[place] {
+            _ = guest.memory.write([original], at: place)
         }
         try guest.vcpu.setBreakpoints(breakpoints(except: address))
         let result = try body()
-        if case .some(.some(let patch)) = software[address] {
-            _ = guest.memory.write([Self.breakpointInstruction], at: patch.place)
-        }
+        if let place { _ = guest.memory.write([Self.breakpointInstruction], at: place) }
         try guest.vcpu.setBreakpoints(breakpoints(except: nil))
         return result
     }
 
     /// Replaces patched bytes in `bytes`, which were read at `start`, by the original ones.
-    func hide(in bytes: inout [UInt8], from offset: Int, readAt start: GuestVirtualAddress) {
-        guard !software.isEmpty else { return }
-        for (distance, address) in patches(in: bytes.count - offset, at: start) {
-            guard case .some(.some(let patch)) = software[address] else { continue }
-            bytes[offset + distance] = patch.original
+    func hide(in bytes: inout [UInt8], readAt start: GuestVirtualAddress) {
+        for (offset, place) in patches(in: bytes.count, at: start) {
+            // Another byte is from another page that the guest has mapped there since.
+            guard bytes[offset] == Self.breakpointInstruction, let original = originals[place]
+            else { continue }
+            bytes[offset] = original
         }
     }
 
@@ -137,20 +151,18 @@ struct BreakpointTable {
 
     /// Remembers that `bytes` were written at `start`: they are what lies under the patches now.
     mutating func noteWritten(_ bytes: [UInt8], at start: GuestVirtualAddress) {
-        for (offset, address) in patches(in: bytes.count, at: start) {
-            guard case .some(.some(var patch)) = software[address] else { continue }
-            patch.original = bytes[offset]
-            software[address] = patch
+        for (offset, place) in patches(in: bytes.count, at: start) {
+            originals[place] = bytes[offset]
         }
     }
 
     private func patches(
         in byteCount: Int, at start: GuestVirtualAddress
-    ) -> [(offset: Int, address: GuestVirtualAddress)] {
-        software.compactMap { address, patch in
-            guard patch != nil, address >= start else { return nil }
+    ) -> [(offset: Int, place: GuestPhysicalAddress)] {
+        software.compactMap { address, place in
+            guard let place, address >= start else { return nil }
             let distance = address.rawValue - start.rawValue
-            return distance < UInt64(byteCount) ? (Int(distance), address) : nil
+            return distance < UInt64(byteCount) ? (Int(distance), place) : nil
         }
     }
 

@@ -5,10 +5,10 @@ import WireProtocol
 final class DebugLink {
     private let listener: OwnedDescriptor
     private var connection: MessageSocket?
+    private var isKickEnabled = false
     /// The only process whose connections are taken: the supervisor connects on a stub's behalf.
     private let supervisor: Int32
     private var frame: [UInt8] = []
-    private var isKickEnabled = false
 
     init(listener: consuming OwnedDescriptor, supervisor: Int32) throws(SystemCallError) {
         self.listener = listener
@@ -42,8 +42,8 @@ final class DebugLink {
         connection = nil
     }
 
-    /// Whether a request raises the kick signal, on this connection and on those that follow it;
-    /// on only while the guest runs freely.
+    /// Whether a request raises the kick signal, now and on connections to come; on only while the
+    /// guest runs freely.
     func setKickEnabled(_ isEnabled: Bool) {
         isKickEnabled = isEnabled
         // Fails only for a descriptor that is not open, and this one is.

@@ -45,6 +45,8 @@ extension VCPULoop {
                     loadBias: guest.plan.loadBias,
                     firstSegmentAddress: guest.plan.firstSegmentAddress,
                     capabilities: guest.machine.capabilities)))
+        // A stub that died meanwhile has ended its session already: nobody is there to stop for.
+        guard isClientAttached else { return }
         switch activity {
         case .held: stop(.entryPoint)
         case .running:
@@ -57,6 +59,8 @@ extension VCPULoop {
     }
 
     private func interrupt() {
+        // Only an attached client has a session whose end lets the guest go on.
+        guard isClientAttached else { return }
         switch activity {
         case .running:
             guard refreshed() else { return }
@@ -164,7 +168,7 @@ extension VCPULoop {
         guard guest.read(range, appendingTo: &bytes) > 0 || byteCount == 0 else {
             return send(.refused(.notMapped))
         }
-        breakpoints.hide(in: &bytes, from: 0, readAt: address)
+        breakpoints.hide(in: &bytes, readAt: address)
         send(.memory(bytes))
     }
 
@@ -234,7 +238,7 @@ extension VCPULoop {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(byteCount)
         guard guest.read(range, appendingTo: &bytes) > 0 else { return }
-        breakpoints.hide(in: &bytes, from: 0, readAt: start)
+        breakpoints.hide(in: &bytes, readAt: start)
         windows.append(MemoryWindow(start: start, bytes: bytes))
     }
 }

@@ -30,4 +30,9 @@ struct StateReporter {
         reported = state
         return state
     }
+    /// The supervisor did not take the last report: it is due again after the delay.
+    mutating func reportWasLost() {
+        reported = nil
+        KickSignal.raise(afterMicroseconds: UInt64(Self.delayMilliseconds) * 1000)
+    }
 }

@@ -9,7 +9,7 @@ final class SupervisorLink {
     private var lost = 0
 
     init(_ descriptor: consuming OwnedDescriptor) {
-        socket = MessageSocket(descriptor, byteCountMax: WireLimits.frameBytesMax)
+        socket = MessageSocket(descriptor, byteCountMax: WireLimits.controlFrameBytesMax)
     }
 
     var descriptor: Int32 { socket.rawValue }
@@ -36,7 +36,9 @@ final class SupervisorLink {
         .log(.warning, "\(lost) records were lost: the supervisor was busy")
     }
 
-    func report(_ state: SandboxState, _ text: String) {
+    /// Tells the sandbox's state; false when it did not go.
+    @discardableResult
+    func report(_ state: SandboxState, _ text: String) -> Bool {
         send(.state(state, text))
     }
 

@@ -33,8 +33,15 @@ final class VCPULoop {
         if settings.holdsForClient {
             let timeout = settings.waitTimeoutMilliseconds
             activity = .held(
-                deadline: timeout == 0 ? nil : monotonicNanoseconds() &+ timeout &* 1_000_000)
+                deadline: timeout == 0 ? nil : Self.deadline(afterMilliseconds: timeout))
         }
+    }
+
+    /// The time that many milliseconds from now; a time too far to count is the last there is.
+    private static func deadline(afterMilliseconds milliseconds: UInt64) -> UInt64 {
+        let (duration, isTooLong) = milliseconds.multipliedReportingOverflow(by: 1_000_000)
+        let (deadline, isTooFar) = monotonicNanoseconds().addingReportingOverflow(duration)
+        return isTooLong || isTooFar ? .max : deadline
     }
 
     /// Runs until the guest has ended or the supervisor wants the end.
@@ -55,7 +62,7 @@ final class VCPULoop {
     private func finish(_ end: GuestEnd) -> WorkerExit {
         flushOutput()
         if isClientAttached { _ = debug.send(.ended(end)) }
-        supervisor.report(activity.endState(end), end.text)
+        supervisor.report(Activity.ended(end).sandboxState, end.text)
         switch end {
         case .finished, .killed: return .finished
         case .crashed: return .guestCrashed
@@ -79,9 +86,8 @@ final class VCPULoop {
             if mustLook {
                 // In this order no kick is lost: one that comes later ends the run at once.
                 guest.vcpu.clearKick()
-                serveInput()
+                mustLook = serveInput()
                 reportState(now: false)
-                mustLook = false
                 continue
             }
             mustLook = execute(.continue) == .interrupted
@@ -89,28 +95,21 @@ final class VCPULoop {
     }
 
     private func runStep() {
-        let wasHalt = isHalt(at: rip)
         executeOneInstruction()
         guard case .running(.step) = activity else { return }
-        if wasHalt {
-            guestHalted()
-        } else {
-            stop(.stepped)
-        }
+        stop(.stepped)
     }
 
     /// Steps while RIP stays in [start, end).
     private func runRange(_ start: GuestVirtualAddress, _ end: GuestVirtualAddress) {
         var steps = 0
         while case .running(.range) = activity, !exitRequested {
-            let wasHalt = isHalt(at: rip)
             executeOneInstruction()
             guard case .running(.range) = activity else { return }
-            if wasHalt { return guestHalted() }
             if let kind = breakpoints.kind(at: rip) { return stop(.breakpoint(kind, rip)) }
             guard rip >= start, rip < end else { return stop(.stepped) }
             steps += 1
-            if steps.isMultiple(of: Self.stepsBetweenLooks) { serveInput() }
+            if steps.isMultiple(of: Self.stepsBetweenLooks) { _ = serveInput() }
         }
     }
 
@@ -118,7 +117,10 @@ final class VCPULoop {
     ///
     /// A kick needs new input on a socket, and none is read here, so the attempts are bounded.
     private func executeOneInstruction() {
+        let isHalt = isHalt(at: rip)
         repeat { guest.vcpu.clearKick() } while execute(.step) == .interrupted
+        // Not every driver says so when it was a HLT that it stepped over.
+        if isHalt, case .running = activity { guestHalted() }
     }
 
     /// Steps of a range step between two looks at the sockets: at 9 us a step about 0.3 ms.
@@ -212,8 +214,13 @@ final class VCPULoop {
     }
 
     private func isHalt(at address: GuestVirtualAddress) -> Bool {
-        guard let place = guest.physicalAddress(of: address) else { return false }
-        return guest.byte(at: place) == 0xF4
+        guard let place = guest.physicalAddress(of: address), let byte = guest.byte(at: place)
+        else {
+            return false
+        }
+        var bytes = [byte]
+        breakpoints.hide(in: &bytes, readAt: address)
+        return bytes == [0xF4]
     }
 
     // MARK: Stopping
@@ -282,20 +289,20 @@ final class VCPULoop {
         let ready = poll(milliseconds: waitMilliseconds)
         if ready == 0 {
             reportState(now: true)
-            releaseIfWaitedLongEnough()
         } else if waiting.isReadable(1) || waiting.isReadable(2) {
-            serveAll()
+            _ = serveAll()
         } else {
             // One request is outstanding at a time: looking for a second one is a call for nothing.
-            serveDebugOnce()
+            _ = serveOneRequest()
         }
+        releaseIfWaitedLongEnough()
     }
 
     /// How long to wait for input: for ever, unless something is to be said or done later.
     private var waitMilliseconds: Int32 {
         if case .held(let deadline?) = activity {
             let now = monotonicNanoseconds()
-            return deadline <= now ? 0 : Int32(clamping: (deadline - now + 999_999) / 1_000_000)
+            return deadline <= now ? 0 : Int32(clamping: (deadline - now - 1) / 1_000_000 + 1)
         }
         return reporter.isDue(activity.sandboxState) ? StateReporter.delayMilliseconds : -1
     }
@@ -308,15 +315,15 @@ final class VCPULoop {
         activity = .running(.free)
     }
 
-    /// Looks for input on any socket, without waiting; mostly there is none.
-    private func serveInput() {
-        if poll(milliseconds: 0) > 0 { serveAll() }
+    /// Serves what has come on any socket, without waiting; true when there may be more.
+    private func serveInput() -> Bool {
+        poll(milliseconds: 0) > 0 && serveAll()
     }
 
-    private func serveAll() {
+    private func serveAll() -> Bool {
         serveSupervisor()
         if debug.acceptStub() { clientLost("a new stub took over") }
-        serveDebug()
+        return serveDebug()
     }
 
     private func serveSupervisor() {
@@ -331,13 +338,21 @@ final class VCPULoop {
         }
     }
 
-    private func serveDebug() {
-        while !exitRequested, serveDebugOnce() {}
+    /// Requests served in one turn: a stub that never pauses must not keep the supervisor out.
+    private static let requestsPerTurn = 64
+
+    /// Serves a stub's requests; true when there may be more.
+    private func serveDebug() -> Bool {
+        for _ in 0..<Self.requestsPerTurn {
+            guard serveOneRequest() else { return false }
+            // The guest runs now: whatever follows is looked at from there.
+            if case .running = activity { return true }
+        }
+        return true
     }
 
-    /// Serves one request if there is one; whether to look for more now.
-    @discardableResult
-    private func serveDebugOnce() -> Bool {
+    /// Serves one request; false when there was none.
+    private func serveOneRequest() -> Bool {
         switch debug.nextRequest() {
         case .nothing: return false
         case .ended(let reason):
@@ -346,8 +361,6 @@ final class VCPULoop {
             return false
         case .message(let request):
             handle(request)
-            // A request that made the guest run: whatever follows is looked at after that.
-            if case .running = activity { return false }
             return true
         }
     }
@@ -371,6 +384,6 @@ final class VCPULoop {
     /// a stepping debugger costs no frames.
     private func reportState(now: Bool) {
         guard let state = reporter.report(activity.sandboxState, now: now) else { return }
-        supervisor.report(state, activity.text)
+        if !supervisor.report(state, activity.text) { reporter.reportWasLost() }
     }
 }

@@ -25,6 +25,9 @@ struct Program: ParsableCommand {
             """,
         version: "hyperlight-supervisor \(projectVersion) (\(buildID), guest ABI 0.17)")
 
+    /// Enough for as many sandboxes as a configuration may have, 8 descriptors each.
+    private static let openFilesWanted: UInt64 = 16384
+
     @Option(help: "Configuration file; also HYPERLIGHT_CONFIG.")
     var config: String?
 
@@ -71,6 +74,7 @@ struct Program: ParsableCommand {
     }
 
     private func serve(_ configuration: SupervisorConfiguration, path: String) throws {
+        try setUpProcess(openFiles: Self.openFilesWanted)
         setFileModeMask(0o077)
         let log = Logger.supervisor(
             form: try form(configuration.log.format),

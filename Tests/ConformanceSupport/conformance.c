@@ -30,7 +30,7 @@ static void give_up(int signal, siginfo_t *info, void *context) {
 }
 
 static long arm(int signal, void (*handler)(int, siginfo_t *, void *), void *value,
-                unsigned milliseconds) {
+                unsigned microseconds) {
     // No SA_RESTART: the signal has to end the system call that the vCPU is in.
     struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
     if (sigaction(signal, &action, NULL) < 0) return -errno;
@@ -45,17 +45,17 @@ static long arm(int signal, void (*handler)(int, siginfo_t *, void *), void *val
     // The raw calls: glibc's timer_t is not promised to be a small number.
     int timer = 0;
     if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) < 0) return -errno;
-    struct itimerspec when = {.it_value = {milliseconds / 1000, milliseconds % 1000 * 1000000L}};
+    struct itimerspec when = {.it_value = {microseconds / 1000000, microseconds % 1000000 * 1000L}};
     if (syscall(SYS_timer_settime, timer, 0, &when, NULL) < 0) return -errno;
     return timer;
 }
 
-long conformance_arm_kick(conformance_kick *kick, unsigned milliseconds) {
-    return arm(SIGRTMIN + 5, apply_kick, kick, milliseconds);
+long conformance_arm_kick(conformance_kick *kick, unsigned microseconds) {
+    return arm(SIGRTMIN + 5, apply_kick, kick, microseconds);
 }
 
 long conformance_arm_watchdog(const char *name, unsigned milliseconds) {
-    return arm(SIGRTMIN + 6, give_up, (void *)(uintptr_t)name, milliseconds);
+    return arm(SIGRTMIN + 6, give_up, (void *)(uintptr_t)name, milliseconds * 1000);
 }
 
 void conformance_disarm(long timer) {

@@ -27,6 +27,21 @@ let breakpointCases: [ConformanceCase] = [
         }
         throw ConformanceFailure(description: "five breakpoints were accepted")
     },
+    ConformanceCase("a thousand software breakpoints come and go one by one in good time") {
+        guest in
+        try guest.load(fiveIncrements)
+        var addresses: [GuestVirtualAddress] = []
+        for offset in 0..<UInt64(1024) {
+            addresses.append(.init(TestMemory.code + offset))
+            try guest.vcpu.setBreakpoints(Breakpoints(software: addresses))
+        }
+        while !addresses.isEmpty {
+            addresses.removeLast()
+            try guest.vcpu.setBreakpoints(Breakpoints(software: addresses))
+        }
+        try guest.expect(.halted)
+        try expectEqual(try guest.registers.rax, 5, "RAX")
+    },
     ConformanceCase("a hardware breakpoint where a run starts hits", needs: .hardwareBreakpoints) {
         guest in
         try guest.load(fiveIncrements)
@@ -130,7 +145,8 @@ let breakpointCases: [ConformanceCase] = [
             0x48, 0xFF, 0xC0,  // inc rax, which only the handler's return would reach
             0xF4,  // hlt
         ])
-        try guest.installHandler([0xB8, 0x07, 0x00, 0x00, 0x00, 0xF4])  // mov eax, 7; hlt
+        let moveSevenAndHalt: [UInt8] = [0xB8, 0x07, 0x00, 0x00, 0x00, 0xF4]
+        try guest.installHandler(moveSevenAndHalt, vector: 3)
         try guest.expect(.halted)
         try expectEqual(try guest.registers.rax, 7, "RAX")
     },

@@ -41,17 +41,26 @@ let kickCases: [ConformanceCase] = [
         ])
         let following: [UInt64: UInt64] = [0: 3, 3: 6, 6: 0]
         for round in 1...5 {
-            try guest.kick(after: 5 * UInt32(round)) {
+            try guest.kick(afterMicroseconds: 5000 * UInt32(round)) {
                 try expectEqual(try guest.vcpu.run(.continue), .interrupted, "exit")
             }
             guest.vcpu.clearKick()
             for _ in 0..<6 {
                 let offset = try guest.registers.rip - TestMemory.code
                 // The kick ends a step that would not end.
-                try guest.kick(after: 1000) {
+                try guest.kick(afterMicroseconds: 1_000_000) {
                     try guest.expectStep(to: following[offset] ?? .max)
                 }
             }
+        }
+    },
+    ConformanceCase("a kick at any moment of a short run ends it") { guest in
+        try guest.load([0xEB, 0xFE])  // jmp to itself
+        for round in 0..<2000 {
+            try guest.kick(afterMicroseconds: 1 + UInt32(round) * 7 % 150) {
+                try expectEqual(try guest.vcpu.run(.continue), .interrupted, "exit")
+            }
+            guest.vcpu.clearKick()
         }
     },
     ConformanceCase("a kick before a run ends it at once") { guest in
@@ -95,10 +104,16 @@ let kickCases: [ConformanceCase] = [
 extension TestGuest {
     /// Applies the kick by a signal to this thread `milliseconds` from now, while `body` runs.
     fileprivate func kick(after milliseconds: UInt32, during body: () throws -> Void) throws {
+        try kick(afterMicroseconds: milliseconds * 1000, during: body)
+    }
+
+    fileprivate func kick(
+        afterMicroseconds microseconds: UInt32, during body: () throws -> Void
+    ) throws {
         var kick = unsafe conformanceKick
         // SAFETY: the timer that refers to `kick` is gone when this scope ends.
         try unsafe withUnsafeMutablePointer(to: &kick) { pointer in
-            let timer = unsafe conformance_arm_kick(pointer, milliseconds)
+            let timer = unsafe conformance_arm_kick(pointer, microseconds)
             guard timer >= 0 else { throw ConformanceFailure(description: "no timer: \(timer)") }
             defer { conformance_disarm(timer) }
             try body()

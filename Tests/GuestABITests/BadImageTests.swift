@@ -124,6 +124,14 @@ struct BadImageTests {
         ({ $0.patched(UInt8(0x78), at: 0x20C) }, "no Hyperlight version note; accepted: 0.17.0"),
         ({ $0.patched(UInt32.max, at: 0x200) }, "the Hyperlight version note is malformed"),
         ({ $0.patched(UInt32.max, at: 0x204) }, "the Hyperlight version note is malformed"),
+        (
+            { $0.patched(UInt64.max, at: 0x1088).patched(UInt64(0), at: 0x1090) },
+            "no Hyperlight version note; accepted: 0.17.0"
+        ),
+        (
+            { $0.patched(UInt64(0), at: 0x1088).patched(UInt64(0x1001), at: 0x1090) },
+            "the Hyperlight version note is malformed"
+        ),
         ({ $0.patched(UInt16(0), at: 60) }, "no Hyperlight version note; accepted: 0.17.0"),
         ({ $0.patched(UInt16(99), at: 62) }, "no Hyperlight version note; accepted: 0.17.0"),
         (
@@ -178,6 +186,34 @@ struct BadImageTests {
             }
             _ = text(image, GuestOptions(abi: .bare))
             _ = text(image, GuestOptions(abi: .hyperlight, acceptsUnversionedGuest: true))
+        }
+    }
+
+    /// Several fields at once, each with a number that is easy to get wrong.
+    @Test func `headers with any mixture of border values do not trap`() throws {
+        var generator = SeededGenerator(state: 7)
+        let image = try Golden.bytes("tiny-guest-elf.hex")
+        let fields =
+            Array(stride(from: 0x18, to: 0x78, by: 2))
+            + Array(stride(from: 0x200, to: 0x238, by: 4))
+            + Array(stride(from: 0x1030, to: 0x1130, by: 4))
+        let values: [UInt64] = [
+            0, 1, 2, 4, 7, 8, 9, 24, 0x1000, 0x1130, 0x1131, 0x7FFF_FFFF, 0xFFFF_FFFF,
+            1 << 32, 1 << 63, .max - 7, .max,
+        ]
+        for _ in 0..<250 {
+            var changed = image
+            for _ in 0..<Int.random(in: 1...4, using: &generator) {
+                let offset = fields[Int.random(in: 0..<fields.count, using: &generator)]
+                let value = values[Int.random(in: 0..<values.count, using: &generator)]
+                if Bool.random(using: &generator), offset + 8 <= image.count {
+                    changed = changed.patched(value, at: offset)
+                } else {
+                    changed = changed.patched(UInt16(truncatingIfNeeded: value), at: offset)
+                }
+            }
+            _ = text(changed, GuestOptions(abi: .hyperlight))
+            _ = text(changed, GuestOptions(abi: .bare))
         }
     }
 

@@ -128,13 +128,10 @@ enum CallTable {
         ("worker", "accept4 5 0 0 526336", false),
         ("stub", "accept4 5 0 0 526336", true),
         ("stub", "accept4 6 0 0 526336", false),
-        // SO_ERROR; TCP_NODELAY, SO_KEEPALIVE; SO_REUSEADDR, IP_TTL
+        // SO_ERROR; TCP_NODELAY, which connections inherit
         ("stub", "getsockopt 3 1 4 @buffer @buffer", true),
         ("worker", "getsockopt 3 1 4 @buffer @buffer", false),
-        ("stub", "setsockopt 3 6 1 @buffer 4", true),
-        ("stub", "setsockopt 3 1 9 @buffer 4", true),
-        ("stub", "setsockopt 3 1 2 @buffer 4", false),
-        ("stub", "setsockopt 3 0 2 @buffer 4", false),
+        ("stub", "setsockopt 3 6 1 @buffer 4", false),
         ("worker", "setsockopt 3 6 1 @buffer 4", false),
         ("stub", "getpeername 3 @buffer @buffer", true),
         ("stub", "getsockname 3 @buffer @buffer", true),

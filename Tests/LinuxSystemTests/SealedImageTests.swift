@@ -47,13 +47,10 @@ import Testing
         expectRefused(path, code)
     }
 
-    @Test func `an empty file makes an image that cannot be mapped`() throws {
+    @Test func `an empty file is refused`() throws {
         let folder = try TemporaryFolder()
         try write("", to: "\(folder.path)/guest")
-        let image = try SealedImage.make(copying: "\(folder.path)/guest", name: "guest")
-        #expect(throws: SystemCallError("mmap of the guest image", code: EINVAL)) {
-            _ = try MappedImage(image).byteCount
-        }
+        expectRefused("\(folder.path)/guest", EINVAL)
     }
 
     private func expectRefused(_ path: String, _ code: Int32) {

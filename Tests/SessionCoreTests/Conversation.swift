@@ -113,3 +113,10 @@ extension ExtendedState {
 /// The expedited registers of `VCPUState.example`.
 let expedited =
     "thread:1;10:0010400000000000;6:1080000000000000;7:0080000000000000;11:02000000;core:0;"
+
+extension DebugSession.Action {
+    /// Bytes for the client.
+    var byteCount: Int {
+        if case .sendToClient(let bytes) = self { bytes.count } else { 0 }
+    }
+}

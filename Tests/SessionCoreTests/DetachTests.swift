@@ -136,6 +136,31 @@ struct DetachTests {
         #expect(conversation.seconds(5).last == .exit)
     }
 
+    @Test func `a client that comes while the stub is leaving is closed`() {
+        var conversation = Conversation.stopped()
+        conversation.happens(.stopOrdered)
+        #expect(conversation.happens(.clientConnected).map(\.isClose) == [true])
+        #expect(conversation.worker(.done) == [.exit])
+    }
+
+    @Test func `a refused attach of a lost client does not end the next one's session`() {
+        var conversation = Conversation()
+        conversation.happens(.clientConnected)
+        conversation.client("?")
+        conversation.happens(.clientLost)
+        conversation.happens(.clientConnected)
+        conversation.client("?")
+        #expect(conversation.worker(.refused(.running)) == [.sendToWorker(.attach)])
+    }
+
+    @Test func `a goodbye behind an unanswered request is answered when the guest ends`() {
+        var conversation = Conversation.stopped()
+        conversation.client("m0,8")
+        conversation.seconds(5)
+        #expect(conversation.client("D") == [])
+        #expect(conversation.worker(.ended(.finished)).last == .says("OK"))
+    }
+
     @Test func `a silent client is closed after ten seconds`() {
         var conversation = Conversation()
         conversation.happens(.clientConnected)

@@ -14,6 +14,38 @@ struct RunningTests {
         ("vCont;r1000,1000:1", .step), ("vCont;s:7;c", .continue),
     ]
 
+    @Test func `an interrupt right behind a resume that waits is not lost`() {
+        var conversation = Conversation.stopped()
+        conversation.client("g")
+        conversation.client("vCont;s:1")
+        #expect(
+            conversation.worker(.stopped(.example(.stepped))).last
+                == .sendToWorker(.readExtendedState))
+        #expect(conversation.bytes(frame("vCont;c") + "\u{3}") == [])
+        #expect(
+            conversation.worker(.extendedState(.example)) == [
+                .sendToWorker(.resume(.continue)), .sendToWorker(.interrupt),
+            ])
+    }
+
+    @Test func `an interrupt of a stopped guest does not touch the next run`() {
+        var conversation = Conversation.stopped()
+        #expect(conversation.bytes("\u{3}") == [])
+        #expect(conversation.client("vCont;c") == [.sendToWorker(.resume(.continue))])
+    }
+
+    @Test func `a goodbye right behind a resume that waits is obeyed`() {
+        var conversation = Conversation.stopped()
+        conversation.client("g")
+        conversation.client("vCont;s:1")
+        conversation.worker(.stopped(.example(.stepped)))
+        #expect(conversation.bytes(frame("vCont;c") + frame("D")) == [])
+        #expect(
+            conversation.worker(.extendedState(.example)) == [
+                .sendToWorker(.resume(.continue)), .sendToWorker(.detach(.asConfigured)),
+            ])
+    }
+
     @Test(arguments: resumes)
     func `the first action for our thread is done`(_ command: String, _ mode: ResumeMode) {
         var conversation = Conversation.stopped()

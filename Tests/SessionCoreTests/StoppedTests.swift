@@ -4,6 +4,23 @@ import Testing
 import WireProtocol
 
 struct MemoryTests {
+    @Test func `registers that wait for a worker that says nothing are answered`() {
+        var conversation = Conversation.stopped()
+        conversation.client("g")
+        conversation.client("vCont;s:1")
+        conversation.worker(.stopped(.example(.stepped)))
+        #expect(conversation.client("g") == [])
+        #expect(conversation.seconds(5).last == .says("E05"))
+    }
+
+    @Test func `a flood of packets in one piece ends the session`() {
+        var conversation = Conversation.stopped()
+        let flood = String(repeating: frame("qXfer:features:read:target.xml:0,20000"), count: 1500)
+        let actions = conversation.bytes(flood)
+        #expect(actions.contains { $0.isClose })
+        #expect(actions.allSatisfy { $0.byteCount < 3 << 19 })
+    }
+
     @Test(arguments: [("m401000,4", "90ccf400"), ("m401001,1", "cc"), ("m401000,0", "")])
     func `memory near the stop is answered without the worker`(
         _ question: String, _ answer: String

@@ -303,7 +303,7 @@ static const struct measure measures[] = {
     {"step", measure_step, 1, 0},
     {"step + g", measure_step_registers, 1, 0},
     {"hardware breakpoint", measure_breakpoint, 2, 0},
-    {"attach .. detach", measure_attach, 10, 1},
+    {"attach .. detach", measure_attach, 2, 1},
 };
 
 static void run(const struct measure *measure, struct server *server, int count) {

@@ -48,7 +48,6 @@ int clinux_accept(int listener);
 int clinux_peer_name(int descriptor, char *text, size_t capacity);
 /// Process id and uid of the process at the other end of a Unix socket.
 int clinux_peer_credentials(int descriptor, pid_t *pid, uid_t *uid);
-int clinux_tcp_options(int descriptor);
 int clinux_bound_port(int descriptor);
 
 // --- processes -----------------------------------------------------------------------------------

@@ -44,7 +44,11 @@ func reportingFailure(_ body: () async throws(Failure) -> Void) async throws {
     do throws(Failure) {
         try await body()
     } catch {
-        if let text = error.text { Output.write("hyperlight-ctl: \(text)\n", to: STDERR_FILENO) }
+        if let text = error.text {
+            // The supervisor's words may hold a guest's.
+            Output.write(
+                "hyperlight-ctl: \(TextTable.printable(text))\n", to: STDERR_FILENO)
+        }
         throw ExitCode(error.exitCode)
     }
 }

@@ -10,10 +10,10 @@ typedef struct {
     unsigned char *flag;
 } conformance_kick;
 
-/// Kicks once, `milliseconds` from now, by a real-time signal to the calling thread.
+/// Kicks once, `microseconds` from now, by a real-time signal to the calling thread.
 ///
 /// Gives a timer for `conformance_disarm`, or a negative errno. `kick` must live until then.
-long conformance_arm_kick(conformance_kick *kick, unsigned milliseconds);
+long conformance_arm_kick(conformance_kick *kick, unsigned microseconds);
 
 /// Ends the process with `name` on standard error unless disarmed within `milliseconds`.
 ///

@@ -1,0 +1,196 @@
+import GDBRemote
+import GuestModel
+import SessionCore
+import Testing
+import WireProtocol
+
+/// Clients that send anything at any time, and a worker that keeps to the rules and takes its time.
+struct RandomSessionTests {
+    @Test(arguments: 1...12)
+    func `no client and no delay breaks the rules between stub and worker`(seed: UInt64) {
+        var game = RandomGame(seed: seed)
+        for _ in 0..<1500 { game.move() }
+        game.finish()
+        #expect(game.mistakes == [])
+    }
+}
+
+/// One session, its worker and its clients, with everything that must hold noted when it does not.
+private struct RandomGame {
+    private var session = DebugSession(identity: TargetIdentity(process: 0x40_0001))
+    private var random: SeededGenerator
+    private var now: UInt64 = 1_000_000_000
+
+    // The client's side.
+    private var isConnected = false
+    private var connection: UInt8 = 0
+
+    // The worker's side: what it has not done yet, and what it is doing.
+    private var inbox: [(DebugRequest, connection: UInt8)] = []
+    private var isAttached = false
+    private var isRunning = true
+    private var awaitsReply = false
+
+    private(set) var mistakes: [String] = []
+
+    init(seed: UInt64) { random = SeededGenerator(state: seed) }
+
+    mutating func move() {
+        switch Int.random(in: 0..<20, using: &random) {
+        case 0: if isConnected { loseClient() } else { connect() }
+        case 1: now += UInt64.random(in: 1...3_000_000_000, using: &random)
+        case 2: if isConnected { receive([0x03]) }
+        case 3: if isConnected { receive(randomBytes()) }
+        case 4...10: if isConnected { receive(Array(frame(randomBody()).utf8)) }
+        case 11...17: work()
+        case 18: if isAttached, isRunning { stopGuest(.stepped) }
+        default: if !isConnected { connect() }
+        }
+        if let deadline = session.nextDeadline, now >= deadline {
+            take(session.handle(.tick, now: now))
+        }
+    }
+
+    /// In the end everybody is gone and the guest is free.
+    mutating func finish() {
+        if isConnected { loseClient() }
+        while !inbox.isEmpty { work() }
+        if isAttached { mistakes.append("the guest was not let go") }
+    }
+
+    // MARK: - Client
+
+    private mutating func connect() {
+        isConnected = true
+        connection &+= 1
+        take(session.handle(.clientConnected, now: now))
+        receive(Array(frame("QStartNoAckMode").utf8))
+    }
+
+    private mutating func loseClient() {
+        isConnected = false
+        take(session.handle(.clientLost, now: now))
+    }
+
+    private mutating func receive(_ bytes: [UInt8]) {
+        take(session.receive(bytes, count: bytes.count, now: now))
+    }
+
+    private mutating func randomBody() -> String {
+        let bodies = [
+            "?", "g", "m5000,40", "m401000,2", "M5000,1:00", "X5000,0:", "Z0,401000,1",
+            "z0,401000,1", "vCont;c", "vCont;s:1;c", "c", "c5000", "s", "C05", "D", "D1", "k",
+            "vKill;a410", "qCRC:5000,20", "p28", "P0=0100000000000000", "Hg0", "qOffsets",
+            "qSupported:qRelocInsn+", "G00", "P28=00", "vCont;c:9", "qRcmd,68", "x5000,4",
+        ]
+        return bodies[Int.random(in: 0..<bodies.count, using: &random)]
+    }
+
+    private mutating func randomBytes() -> [UInt8] {
+        let count = Int.random(in: 1...40, using: &random)
+        return (0..<count).map { _ in
+            Bool.random(using: &random)
+                ? Array("$#+-}%\u{3}0amGZ,;:".utf8)[Int.random(in: 0..<15, using: &random)]
+                : UInt8.random(in: 0...255, using: &random)
+        }
+    }
+
+    // MARK: - Worker
+
+    /// Does the oldest request.
+    private mutating func work() {
+        guard !inbox.isEmpty else { return }
+        let (request, connection) = inbox.removeFirst()
+        switch request {
+        case .attach:
+            say(.attached(.example))
+            isAttached = true
+            if isRunning { stopGuest(.attached) } else { say(.stopped(.example)) }
+        case .readMemory(_, let byteCount):
+            let bytes = (0..<Int(byteCount)).map { $0 % 2 == 0 ? 0xC0 : connection }
+            say(Bool.random(using: &random) ? .memory(bytes) : .refused(.notMapped))
+        case .writeMemory, .writeRegisters, .insertBreakpoint, .removeBreakpoint:
+            say(Bool.random(using: &random) ? .done : .refused(.notMapped))
+        case .readExtendedState: say(.extendedState(.example))
+        case .resume: isRunning = true
+        case .interrupt: if isRunning, isAttached { stopGuest(.interrupted) }
+        case .detach(let mode):
+            isAttached = false
+            isRunning = mode != .leaveStopped
+            say(.done)
+        }
+    }
+
+    private mutating func stopGuest(_ reason: StopReason) {
+        isRunning = false
+        say(.stopped(.example(reason)))
+    }
+
+    private mutating func say(_ reply: DebugReply) {
+        switch reply {
+        case .stopped, .ended: break
+        case .done, .refused, .attached, .memory, .extendedState: awaitsReply = false
+        }
+        take(session.handle(.workerSaid(reply), now: now))
+    }
+
+    /// A new stub comes: the old one ended itself, because the worker took too long for a goodbye.
+    ///
+    /// That lets the guest go as well, and closes a next client.
+    private mutating func restart() {
+        isConnected = false
+        session = DebugSession(identity: TargetIdentity(process: 0x40_0001))
+        inbox = []
+        isAttached = false
+        isRunning = true
+        awaitsReply = false
+    }
+
+    // MARK: - What the session wants
+
+    private mutating func take(_ actions: [DebugSession.Action]) {
+        for action in actions {
+            switch action {
+            case .sendToWorker(let request): note(request)
+            case .sendToClient(let bytes): check(bytes)
+            case .closeClient:
+                if !isConnected { mistakes.append("closed a client that is not there") }
+                isConnected = false
+            case .exit: restart()
+            case .log(.error, let text):
+                if text.contains("unexpected") { mistakes.append(text) }
+            case .log, .reportAttached, .reportDetached: break
+            }
+        }
+    }
+
+    private mutating func note(_ request: DebugRequest) {
+        switch request {
+        case .interrupt, .resume: break
+        case .attach, .readMemory, .writeMemory, .writeRegisters, .readExtendedState,
+            .insertBreakpoint, .removeBreakpoint, .detach:
+            if awaitsReply { mistakes.append("two requests at once: \(request)") }
+            awaitsReply = true
+        }
+        inbox.append((request, connection))
+    }
+
+    /// Memory that one client asked for must not reach another.
+    private mutating func check(_ bytes: [UInt8]) {
+        guard isConnected else { return mistakes.append("bytes for nobody") }
+        guard bytes.starts(with: "$c0".utf8) else { return }
+        let digits = String(connection, radix: 16)
+        let own = "$c0" + (digits.count < 2 ? "0" : "") + digits
+        if !bytes.starts(with: own.utf8) { mistakes.append("an answer for another client") }
+    }
+}
+
+/// The same numbers in every run.
+private struct SeededGenerator: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return state ^ (state >> 29)
+    }
+}

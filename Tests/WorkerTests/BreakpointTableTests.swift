@@ -1,0 +1,116 @@
+import GuestModel
+import Hypervisor
+import Testing
+import WireProtocol
+
+@testable import Worker
+
+private let start = GuestVirtualAddress(NopMachine.codeStart)
+private let place = GuestPhysicalAddress(NopMachine.codeStart)
+/// The page behind the code, which `aliasedGuest` maps to the code as well.
+private let alias = GuestVirtualAddress(NopMachine.codeStart + 0x1000)
+
+struct BreakpointTableTests {
+    private func guest() throws -> Guest {
+        let image = NopMachine.image([0x55, 0x90, 0xF4])
+        return try Guest(
+            NopMachine(), image: image.span, settings: .plain, inputs: GuestInputs(seed: 0))
+    }
+
+    /// A guest whose code can be seen at two addresses.
+    private func aliasedGuest() throws -> Guest {
+        let guest = try guest()
+        var table = guest.state.system.cr3
+        for shift: UInt64 in [39, 30, 21] {
+            let index = start.rawValue >> shift & 511
+            let entry = try #require(guest.memory.readUInt64(at: .init(table + index * 8)))
+            table = entry & 0x000F_FFFF_FFFF_F000
+        }
+        let entry = GuestPhysicalAddress(table + (start.rawValue >> 12 & 511) * 8)
+        let value = try #require(guest.memory.readUInt64(at: entry))
+        #expect(guest.memory.writeUInt64(value, at: .init(entry.rawValue + 8)))
+        #expect(guest.physicalAddress(of: alias) == place)
+        return guest
+    }
+
+    private func bytes(_ table: BreakpointTable, _ guest: Guest, at address: GuestVirtualAddress)
+        throws -> [UInt8]
+    {
+        var bytes: [UInt8] = []
+        let range = try #require(GuestVirtualRange(start: address, byteCount: 3))
+        #expect(guest.read(range, appendingTo: &bytes) == 3)
+        table.hide(in: &bytes, readAt: address)
+        return bytes
+    }
+
+    @Test func `reads show the byte under a breakpoint`() throws {
+        let guest = try guest()
+        var table = BreakpointTable()
+        try table.insert(.software, at: start, in: guest)
+        #expect(guest.byte(at: place) == 0xCC)
+        #expect(try bytes(table, guest, at: start) == [0x55, 0x90, 0xF4])
+    }
+
+    @Test func `a byte written over a breakpoint is there when it goes`() throws {
+        let guest = try guest()
+        var table = BreakpointTable()
+        try table.insert(.software, at: start, in: guest)
+        let patched = table.patched([1, 2], at: start)
+        #expect(patched == [0xCC, 2])
+        let isWritten = guest.write(patched.span, at: start)
+        #expect(isWritten)
+        table.noteWritten([1, 2], at: start)
+        #expect(try bytes(table, guest, at: start) == [1, 2, 0xF4])
+        try table.clientLeft(in: guest)
+        #expect(guest.byte(at: place) == 1)
+    }
+
+    @Test func `two addresses of one byte share its patch`() throws {
+        let guest = try aliasedGuest()
+        var table = BreakpointTable()
+        try table.insert(.software, at: start, in: guest)
+        try table.insert(.software, at: alias, in: guest)
+        #expect(try bytes(table, guest, at: alias) == [0x55, 0x90, 0xF4])
+        let during = try table.withoutBreakpoint(at: alias, in: guest) { guest.byte(at: place) }
+        #expect(during == 0x55)
+        try table.remove(.software, at: start, in: guest)
+        #expect(guest.byte(at: place) == 0xCC)
+        try table.remove(.software, at: alias, in: guest)
+        #expect(guest.byte(at: place) == 0x55)
+    }
+
+    @Test func `both kinds at one address go one by one`() throws {
+        let guest = try guest()
+        var table = BreakpointTable()
+        try table.insert(.software, at: start, in: guest)
+        try table.insert(.hardware, at: start, in: guest)
+        try table.remove(.software, at: start, in: guest)
+        #expect(guest.byte(at: place) == 0x55)
+        #expect(table.kind(at: start) == .hardware)
+        try table.remove(.hardware, at: start, in: guest)
+        #expect(table.kind(at: start) == nil)
+    }
+
+    @Test func `a byte that the guest wrote over a breakpoint stays`() throws {
+        let guest = try guest()
+        var table = BreakpointTable()
+        try table.insert(.software, at: start, in: guest)
+        #expect(guest.memory.write([0x42], at: place))
+        try table.clientLeft(in: guest)
+        #expect(guest.byte(at: place) == 0x42)
+    }
+
+    @Test func `a fifth hardware breakpoint and an unmapped address are refused`() throws {
+        let guest = try guest()
+        var table = BreakpointTable()
+        for offset in 0..<UInt64(4) {
+            try table.insert(.hardware, at: .init(start.rawValue + offset), in: guest)
+        }
+        #expect(throws: DebugRefusal.noFreeDebugRegister) {
+            try table.insert(.hardware, at: alias, in: guest)
+        }
+        #expect(throws: DebugRefusal.notMapped) {
+            try table.insert(.software, at: .init(0x10), in: guest)
+        }
+    }
+}

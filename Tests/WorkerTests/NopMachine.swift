@@ -1,0 +1,97 @@
+import Glibc
+import GuestModel
+import Hypervisor
+import LinuxSystem
+
+/// A machine with a CPU of four instructions, so that a test can follow every step.
+///
+/// NOP (90) does nothing, INT3 (CC) stops, HLT (F4) halts, and EB waits for a kick and then goes on.
+/// Like an emulating KVM it reports a step over HLT as a step.
+@safe final class NopMachine: VirtualMachine, VirtualCPU {
+    /// The byte of the instruction that waits for a kick.
+    static let wait: UInt8 = 0xEB
+
+    let capabilities: DriverCapabilities
+    let patchesSoftwareBreakpoints = true
+    private let memory = GuestMemory()
+    private var state = VCPUState()
+    private var breakpoints = Breakpoints()
+    /// Never given back: a signal may come at any time.
+    private let kicked: UnsafeMutablePointer<UInt8>
+
+    init(capabilities: DriverCapabilities = .complete) {
+        self.capabilities = capabilities
+        unsafe kicked = .allocate(capacity: 1)
+        unsafe kicked.initialize(to: 0)
+    }
+
+    var vcpu: any VirtualCPU { self }
+    var kick: Kick { unsafe .flag(kicked) }
+
+    func map(_ region: MemoryRegion) throws(HypervisorError) { try memory.add(region) }
+    func readState() throws(HypervisorError) -> VCPUState { state }
+    func write(_ registers: RegisterFile) throws(HypervisorError) { state.general = registers }
+    func write(_ system: SystemRegisters) throws(HypervisorError) { state.system = system }
+    func readExtendedState() throws(HypervisorError) -> ExtendedState? { nil }
+    func write(_ extended: ExtendedState) throws(HypervisorError) {}
+    func codeChanged(_ ranges: [GuestVirtualRange]) {}
+    func translationsChanged() {}
+    func clearKick() { unsafe kicked.pointee = 0 }
+
+    func setBreakpoints(_ breakpoints: Breakpoints) throws(HypervisorError) {
+        guard breakpoints.hardware.isEmpty || capabilities.contains(.hardwareBreakpoints) else {
+            throw .missing("hardware breakpoints")
+        }
+        self.breakpoints = breakpoints
+    }
+
+    func run(_ mode: RunMode) throws(HypervisorError) -> VMExit {
+        while true {
+            guard unsafe kicked.pointee == 0 else { return .interrupted }
+            let here = GuestVirtualAddress(state.general.rip)
+            if mode == .continue, breakpoints.hardware.contains(here) {
+                return .debug(.hardwareBreakpoint(here))
+            }
+            // Memory is mapped one to one where these guests execute.
+            var byte: [UInt8] = []
+            guard memory.read(at: .init(here.rawValue), byteCount: 1, appendingTo: &byte) else {
+                return .fetchUnmapped(here)
+            }
+            if byte == [0xCC] { return .debug(.softwareBreakpoint(here)) }
+            state.general.rip += 1
+            if byte == [Self.wait] { return waitForKick() }
+            if mode == .step { return .debug(.step) }
+            if byte == [0xF4] { return .halted }
+        }
+    }
+
+    private func waitForKick() -> VMExit {
+        let deadline = monotonicNanoseconds() + 5_000_000_000
+        while unsafe kicked.pointee == 0 {
+            guard monotonicNanoseconds() < deadline else { return .failed("no kick came") }
+            _ = sched_yield()
+        }
+        return .interrupted
+    }
+}
+
+extension NopMachine {
+    /// Where the code of `image` lies.
+    static let codeStart: UInt64 = 0x20_0000
+
+    /// A bare guest image of one segment with this code.
+    static func image(_ code: [UInt8]) -> [UInt8] {
+        func bytes<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
+            unsafe withUnsafeBytes(of: value.littleEndian) { unsafe Array($0) }
+        }
+        var image: [UInt8] = [0x7F, 0x45, 0x4C, 0x46, 2, 1, 1] + [UInt8](repeating: 0, count: 9)
+        image += bytes(UInt16(2)) + bytes(UInt16(62)) + bytes(UInt32(1))
+        image += bytes(codeStart) + bytes(UInt64(64)) + bytes(UInt64(0)) + bytes(UInt32(0))
+        for half: UInt16 in [64, 56, 1, 64, 0, 0] { image += bytes(half) }
+        image += bytes(UInt32(1)) + bytes(UInt32(7))
+        for word: UInt64 in [120, codeStart, codeStart, UInt64(code.count), UInt64(code.count)] {
+            image += bytes(word)
+        }
+        return image + bytes(UInt64(4096)) + code
+    }
+}

@@ -1,0 +1,130 @@
+import GuestModel
+import Testing
+import WireProtocol
+
+@testable import Worker
+
+private let start = GuestVirtualAddress(NopMachine.codeStart)
+private let second = GuestVirtualAddress(NopMachine.codeStart + 1)
+
+/// The kick's handler belongs to the whole process, so one test at a time.
+@Suite(.serialized) struct VCPULoopTests {
+    @Test func `a stub that connects while the guest runs is heard`() throws {
+        let bench = try WorkerBench()
+        bench.start([NopMachine.wait, NopMachine.wait, 0xF4])
+        try bench.waitFor(.running)
+        let stub = try bench.connectStub()
+        // The first kick was for the connection, and this request needs one of its own.
+        #expect(try stub.attach() == .attached)
+        stub.send(.resume(.continue))
+        #expect(try stub.reply() == .ended(.finished))
+    }
+
+    @Test func `a stub that dies while it attaches leaves the guest running`() throws {
+        let bench = try WorkerBench()
+        do {
+            let stub = try bench.connectStub()
+            stub.send(.attach)
+        }
+        bench.start([0x90, 0xF4])
+        try bench.waitFor(.finished)
+    }
+
+    @Test func `a stub that dies while it attaches leaves a held guest held`() throws {
+        let bench = try WorkerBench()
+        do {
+            let stub = try bench.connectStub()
+            stub.send(.attach)
+        }
+        bench.start([0x90, 0xF4], .held)
+        try bench.waitFor(.waiting)
+        let next = try bench.connectStub()
+        #expect(try next.attach() == .entryPoint)
+    }
+
+    @Test func `a stub without a client cannot stop the guest`() throws {
+        let bench = try WorkerBench()
+        let stub = try bench.connectStub()
+        bench.start([NopMachine.wait, 0xF4])
+        try bench.waitFor(.running)
+        stub.send(.interrupt)
+        try bench.waitFor(.finished)
+    }
+
+    @Test func `many requests of a stub need no more than one kick`() throws {
+        let bench = try WorkerBench()
+        let stub = try bench.connectStub()
+        for _ in 0..<100 { stub.send(.readMemory(start, byteCount: 1)) }
+        stub.send(.attach)
+        bench.start([NopMachine.wait, 0xF4])
+        for _ in 0..<100 { #expect(try stub.reply() == .refused(.running)) }
+        guard case .attached = try stub.reply() else {
+            Issue.record("not attached")
+            return
+        }
+        #expect(try stub.stop() == .attached)
+    }
+
+    @Test(arguments: [BreakpointKind.software, .hardware])
+    func `a HLT under a breakpoint still halts`(kind: BreakpointKind) throws {
+        let bench = try WorkerBench()
+        let stub = try bench.connectStub()
+        bench.start([0x90, 0xF4, 0x90, 0xCC], .held)
+        #expect(try stub.attach() == .entryPoint)
+        #expect(try stub.ask(.insertBreakpoint(kind, second)) == .done)
+        stub.send(.resume(.continue))
+        #expect(try stub.stop() == .breakpoint(kind, second))
+        stub.send(.resume(.continue))
+        #expect(try stub.reply() == .ended(.finished))
+    }
+
+    @Test func `a breakpoint that the driver refuses leaves no trace`() throws {
+        let bench = try WorkerBench()
+        let stub = try bench.connectStub()
+        bench.start([0x90, 0x90, 0xF4], .held, capabilities: [.singleStep])
+        #expect(try stub.attach() == .entryPoint)
+        let refused = try stub.ask(.insertBreakpoint(.hardware, start))
+        #expect(refused == .refused(.notSupported))
+        #expect(try stub.ask(.insertBreakpoint(.software, second)) == .done)
+        stub.send(.resume(.continue))
+        #expect(try stub.stop() == .softwareBreakpoint(second))
+    }
+
+    @Test func `a lost client resumes the guest, and its breakpoints are gone`() throws {
+        let bench = try WorkerBench()
+        bench.start([0x90, 0x90, 0xF4], .held)
+        do {
+            let stub = try bench.connectStub()
+            #expect(try stub.attach() == .entryPoint)
+            #expect(try stub.ask(.insertBreakpoint(.software, second)) == .done)
+            #expect(try stub.ask(.readMemory(start, byteCount: 3)) == .memory([0x90, 0x90, 0xF4]))
+        }
+        try bench.waitFor(.finished)
+    }
+
+    @Test func `a range step ends at the end of its range`() throws {
+        let bench = try WorkerBench()
+        let stub = try bench.connectStub()
+        bench.start([0x90, 0x90, 0x90, 0xF4], .held)
+        #expect(try stub.attach() == .entryPoint)
+        let end = GuestVirtualAddress(start.rawValue + 2)
+        stub.send(.resume(.stepRange(start: start, end: end)))
+        guard case .stopped(let event) = try stub.reply() else {
+            Issue.record("no stop")
+            return
+        }
+        #expect(event.reason == .stepped)
+        #expect(event.state.general.rip == end.rawValue)
+    }
+
+    @Test func `a time to wait that cannot be counted is for ever`() throws {
+        let bench = try WorkerBench()
+        var settings = WorkerSettings.held
+        // In nanoseconds this is 2^64 and a little.
+        settings.waitTimeoutMilliseconds = 18_446_744_073_710
+        bench.start([0x90, 0xF4], settings)
+        try bench.waitFor(.waiting)
+        let stub = try bench.connectStub()
+        #expect(try stub.attach() == .entryPoint)
+    }
+}

@@ -1,0 +1,146 @@
+import Foundation
+import GuestModel
+import Hypervisor
+import LinuxListening
+import LinuxSystem
+import WireProtocol
+
+@testable import Worker
+
+extension WorkerSettings {
+    /// A bare guest that starts at once.
+    static var plain: WorkerSettings {
+        WorkerSettings(
+            abi: .bare, heap: 0, scratch: 0x10000, input: 0, output: 0,
+            acceptsUnversionedGuest: false, holdsForClient: false, waitTimeoutMilliseconds: 0,
+            resumesOnDisconnect: true, endsOnKill: false, endsWhenReady: false, seed: 0)
+    }
+
+    static var held: WorkerSettings {
+        var settings = plain
+        settings.holdsForClient = true
+        return settings
+    }
+}
+
+/// A worker's loop on a thread of its own; the test is its supervisor and its stub.
+final class WorkerBench {
+    enum Failure: Error {
+        case nothingCame
+        case ended
+    }
+
+    private let folder: URL
+    private let listener: Int32
+    private let childControl: Int32
+    private let control: MessageSocket
+
+    init() throws {
+        folder = FileManager.default.temporaryDirectory
+            .appendingPathComponent("hyperlight-worker-\(UUID().uuidString.prefix(8))")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        listener = try listenUnix(
+            path: folder.appendingPathComponent("debug").path, kind: .messages, backlog: 4
+        ).release()
+        var pair = try SocketPair()
+        guard let ours = pair.first.take(), let theirs = pair.second.take() else {
+            throw Failure.ended
+        }
+        control = MessageSocket(ours, byteCountMax: WireLimits.frameBytesMax)
+        childControl = theirs.release()
+    }
+
+    deinit {
+        _ = control.send(WorkerOrder.stop.encoded())
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    /// Begins to run `code`; call it once.
+    func start(
+        _ code: [UInt8], _ settings: WorkerSettings = .plain,
+        capabilities: DriverCapabilities = .complete
+    ) {
+        let (listener, childControl) = (listener, childControl)
+        Thread.detachNewThread {
+            let link = SupervisorLink(OwnedDescriptor(childControl))
+            do {
+                let machine = NopMachine(capabilities: capabilities)
+                guard case .flag(let flag) = machine.kick else { return }
+                unsafe try KickSignal.install(flag: flag)
+                try link.claimKick()
+                let debug = try DebugLink(
+                    listener: OwnedDescriptor(listener), supervisor: getpid())
+                let image = NopMachine.image(code)
+                let guest = try Guest(
+                    machine, image: image.span, settings: settings, inputs: GuestInputs(seed: 0))
+                let loop = VCPULoop(
+                    guest: guest, settings: settings, supervisor: link, debug: debug)
+                _ = loop.run()
+            } catch {
+                link.report(.failed, "\(error)")
+            }
+        }
+    }
+
+    func connectStub() throws -> StubEnd {
+        StubEnd(
+            try connectUnix(path: folder.appendingPathComponent("debug").path, kind: .messages))
+    }
+
+    /// Waits until the worker reports this state.
+    func waitFor(_ state: SandboxState) throws {
+        while true {
+            let count = try nextMessage(control)
+            if case .state(state, _) = try WorkerNotice(frame: control.message, count: count) {
+                return
+            }
+        }
+    }
+}
+
+/// The stub's end of a debug connection.
+final class StubEnd {
+    private let socket: MessageSocket
+
+    init(_ descriptor: consuming OwnedDescriptor) {
+        socket = MessageSocket(descriptor, byteCountMax: WireLimits.frameBytesMax)
+    }
+
+    func send(_ request: DebugRequest) { _ = socket.send(request.encoded()) }
+
+    func reply() throws -> DebugReply {
+        let count = try nextMessage(socket)
+        return try DebugReply(frame: socket.message, count: count)
+    }
+
+    /// The reason of the stop that comes next.
+    func stop() throws -> StopReason? {
+        if case .stopped(let event) = try reply() { event.reason } else { nil }
+    }
+
+    func ask(_ request: DebugRequest) throws -> DebugReply {
+        send(request)
+        return try reply()
+    }
+
+    /// Attaches a client; the reason of the stop.
+    func attach() throws -> StopReason? {
+        guard case .attached = try ask(.attach) else { return nil }
+        return try stop()
+    }
+}
+
+/// Bytes of the next message; waits for at most 5 s.
+private func nextMessage(_ socket: MessageSocket) throws -> Int {
+    let deadline = monotonicNanoseconds() + 5_000_000_000
+    var set = PollSet([socket.rawValue])
+    while monotonicNanoseconds() < deadline {
+        switch socket.receive() {
+        case .bytes(let count): return count
+        case .ended: throw WorkerBench.Failure.ended
+        // A kick interrupts this wait too.
+        case .nothing: set.wait(milliseconds: 100)
+        }
+    }
+    throw WorkerBench.Failure.nothingCame
+}
