@@ -50,6 +50,25 @@ extension IntegrationTests {
         }
 
         @Test(arguments: Driver.present)
+        func `1: symbols of a position-independent guest resolve where it was loaded`(
+            driver: Driver
+        ) throws {
+            let port = try RunningSupervisor.freePort()
+            let entry = SandboxEntry("a", "counter-pie", on: driver, port: port)
+            try RunningSupervisor.with([entry]) { supervisor in
+                try supervisor.waitForHeldGuest("a")
+                let text = try GDB.run(
+                    [
+                        "target remote 127.0.0.1:\(port)", "break tick", "continue", "bt",
+                        "continue", "output ticks", "detach",
+                    ], file: Machine.guest("counter-pie"))
+                #expect(text.contains("Breakpoint 1, tick ()"), "\(text)")
+                #expect(text.contains(#/#3 .* in guest_main \(\)/#), "\(text)")
+                #expect(text.contains("}\n1"), "\(text)")
+            }
+        }
+
+        @Test(arguments: Driver.present)
         func `1: steps go where the code goes`(driver: Driver) throws {
             let text = try debug(
                 driver,
@@ -151,6 +170,22 @@ extension IntegrationTests {
                 ])
             #expect(text.contains("$1 = 1001"), "\(text)")
             #expect(text.contains("$2 = 501"), "\(text)")
+        }
+
+        @Test(arguments: Driver.present)
+        func `3: the guest computes with a register that gdb wrote`(driver: Driver) throws {
+            let port = try RunningSupervisor.freePort()
+            let entry = SandboxEntry("a", "tests/spin", on: driver, port: port)
+            try RunningSupervisor.with([entry]) { supervisor in
+                try supervisor.waitForHeldGuest("a")
+                // `spin` increments rax and stores it.
+                let text = try GDB.run(
+                    [
+                        "target remote 127.0.0.1:\(port)", "break spin", "continue",
+                        "set $rax = 5000", "stepi", "stepi", "output (long)spins", "detach",
+                    ], file: Machine.guest("tests/spin"))
+                #expect(text.contains("5001"), "\(text)")
+            }
         }
 
         @Test(arguments: Driver.present)

@@ -81,6 +81,40 @@ extension IntegrationTests {
             }
         }
 
+        @Test(arguments: Driver.present, ["serve", "once"])
+        func `a guest of the Hyperlight ABI becomes ready, or ends there`(
+            driver: Driver, mode: String
+        ) throws {
+            var entry = SandboxEntry("a", "tests/tiny-hyperlight", on: driver)
+            entry.abi = "hyperlight"
+            entry.mode = mode
+            try RunningSupervisor.with([entry]) { supervisor in
+                let end = mode == "once" ? "-> finished" : "-> ready"
+                try supervisor.waitForEvent("a", "sandbox.state", containing: end)
+            }
+        }
+
+        @Test(arguments: Driver.present)
+        func `a guest that stands costs no processor time`(driver: Driver) throws {
+            let port = try RunningSupervisor.freePort()
+            let entry = SandboxEntry("a", "counter", on: driver, port: port)
+            try RunningSupervisor.with([entry]) { supervisor in
+                try supervisor.waitForHeldGuest("a")
+                let gdb = try InteractiveGDB(symbols: image.path, port: port)
+                try gdb.command("break tick")
+                try gdb.command("continue")
+                try supervisor.waitForEvent("a", "sandbox.state", containing: "-> stopped")
+                let processes = [supervisor.program.processID] + supervisor.children
+                let start = processes.map(processorSeconds)
+                // The interval that is measured, not a wait for something.
+                poll(nil, 0, 500)
+                let used = zip(processes.map(processorSeconds), start).map { 1000 * ($0 - $1) }
+                print("measured: processor time of half a second (\(driver)), ms:", used.text)
+                #expect(used.allSatisfy { $0 < 5 })
+                try gdb.command("detach")
+            }
+        }
+
         @Test(arguments: Driver.present)
         func `a crash without a debugger ends that sandbox alone, with the reason`(
             driver: Driver

@@ -10,6 +10,7 @@ struct SandboxEntry: Encodable {
     var guest: String
     var abi = "bare"
     var hypervisor: String
+    var mode = "serve"
     var debug: Debug
     var memory: [String: String]?
 
