@@ -56,6 +56,10 @@ struct StatusTableTests {
         #expect(StatusTable.size(bytes) == text)
     }
 
+    @Test func `characters that turn around or hide their neighbours do not either`() {
+        #expect(TextTable.printable("a\u{202E}b\u{200B}c\u{2028}d\u{E9}") == "a?b?c?d\u{E9}")
+    }
+
     @Test func `control characters do not reach the terminal`() {
         var table = TextTable(header: ["A"])
         table.append(["x\u{1B}[2J"])
