@@ -45,7 +45,9 @@ extension DebugSession {
         case (.extendedState(let command), .refused):
             extendedStateCame(nil, for: command)
         case (_, .refused(let refusal)): reply(refusal.error, text: refusal.text)
-        default: workerMisbehaved()
+        default:
+            workerMisbehaved()
+            if request.hasClientWaiting { reply(.workerGone) }
         }
     }
 
@@ -173,6 +175,8 @@ extension DebugSession {
 
     private mutating func workerMisbehaved() {
         actions.append(.log(.error, "the worker said something unexpected"))
+        // Whoever cannot be understood cannot be told to let the guest go either.
+        actions.append(.closeWorker)
         workerLost()
     }
 }

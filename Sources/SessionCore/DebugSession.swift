@@ -28,6 +28,9 @@ package struct DebugSession: Sendable {
     /// What the shell has to do, in this order.
     package enum Action: Hashable, Sendable {
         case sendToWorker(DebugRequest)
+        /// Close the worker's connection, so that it lets the guest go; no `workerLost` is expected
+        /// for it.
+        case closeWorker
         case sendToClient([UInt8])
         /// Close the client's connection; no `clientLost` is expected for it.
         case closeClient(reason: String)
@@ -102,7 +105,7 @@ package struct DebugSession: Sendable {
         switch event {
         case .clientConnected: clientConnected()
         case .clientLost: if client != .none { endClient(reason: "connection lost") }
-        case .workerSaid(let reply): workerSaid(reply)
+        case .workerSaid(let reply): if !isWorkerLost { workerSaid(reply) }
         case .workerLost: workerLost()
         case .stopOrdered: leave()
         case .tick: expire()

@@ -1,3 +1,4 @@
+import Glibc
 import LinuxSystem
 import SessionCore
 import WireProtocol
@@ -202,8 +203,14 @@ struct StubLoop: ~Copyable {
 
     private mutating func loseWorker() {
         guard !isWorkerLost else { return }
-        isWorkerLost = true
+        closeWorker()
         handle(.workerLost)
+    }
+
+    /// The worker sees the end of its session and lets the guest go.
+    private mutating func closeWorker() {
+        isWorkerLost = true
+        _ = shutdown(descriptors.worker.rawValue, Int32(SHUT_RDWR))
     }
 
     private mutating func handle(_ event: DebugSession.Event) {
@@ -214,6 +221,7 @@ struct StubLoop: ~Copyable {
         for action in actions {
             switch action {
             case .sendToWorker(let request): sendToWorker(request)
+            case .closeWorker: closeWorker()
             case .sendToClient(let bytes):
                 if let client, !client.send(bytes, now: now) { loseClient() }
             case .closeClient(let reason):

@@ -121,6 +121,15 @@ struct StubProcessTests {
         #expect(try stub.request() == .resume(.continue))
         _ = send(stub.worker, [1, 2, 3])
         try client.expect("$X09#c1")
+        #expect(throws: StubProcess.Failure.ended) { try stub.request() }
+    }
+
+    @Test func `a worker that answers what nobody asked is left while the client stays`() throws {
+        let (stub, client) = try attached()
+        stub.answer(.memory([1]))
+        #expect(throws: StubProcess.Failure.ended) { try stub.request() }
+        client.say("+$vCont;c#a8")
+        try client.expect("+$X09#c1")
     }
 
     @Test func `a megabyte in one packet is refused and the next one served`() throws {
