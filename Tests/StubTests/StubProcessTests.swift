@@ -1,3 +1,4 @@
+import Glibc
 import GuestModel
 import LinuxSystem
 import Testing
@@ -102,6 +103,15 @@ struct StubProcessTests {
     @Test func `a polite stop detaches first`() throws {
         let (stub, client) = try attached()
         stub.order(.stop)
+        #expect(try stub.request() == .detach(.asConfigured))
+        _ = try client.waitForEnd()
+        stub.answer(.done)
+        #expect(try stub.end() == .exited(0))
+    }
+
+    @Test func `the supervisor's end detaches first`() throws {
+        let (stub, client) = try attached()
+        _ = shutdown(stub.control.rawValue, Int32(SHUT_RDWR))
         #expect(try stub.request() == .detach(.asConfigured))
         _ = try client.waitForEnd()
         stub.answer(.done)
