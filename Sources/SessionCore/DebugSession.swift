@@ -119,13 +119,16 @@ package struct DebugSession: Sendable {
         let bytes = buffer.span.extracting(first: count)
         var index = 0
         while client != .none, let event = decoder.receive(bytes, from: &index) {
+            // Packets do not overlap: whatever began has come to its end.
+            deadlines.packet = nil
             handle(event)
             if encoder.bytes.count > Self.repliesBytesMax {
                 closeClient("too many packets at once")
             }
         }
-        deadlines.packet =
-            client != .none && decoder.isInsidePacket ? now + Deadlines.packetTime : nil
+        if client != .none, decoder.isInsidePacket, deadlines.packet == nil {
+            deadlines.packet = now + Deadlines.packetTime
+        }
         return takeActions()
     }
 
