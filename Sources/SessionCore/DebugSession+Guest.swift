@@ -178,6 +178,7 @@ extension DebugSession {
     mutating func run(_ mode: ResumeMode) {
         if outstanding == nil {
             actions.append(.sendToWorker(.resume(mode)))
+            resumedCrash = stoppedGuest?.crash
             guest = .running
             if isInterruptWaiting { requestHalt() }
             isInterruptWaiting = false

@@ -130,11 +130,12 @@ extension DebugSession {
     }
 
     private mutating func resumeRefused(_ refusal: DebugRefusal) {
-        guard refusal == .crashed else {
+        guard refusal == .crashed, let crash = resumedCrash else {
             actions.append(.log(.error, "the worker refused to resume: \(refusal)"))
             return closeClient("the guest could not be resumed")
         }
-        reportEnd(.killed(signal: StopReply.Signal.segmentationFault))
+        deadlines.halt = nil
+        reportEnd(.killed(signal: crash.signal))
         serveWaiting()
     }
 

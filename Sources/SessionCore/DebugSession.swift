@@ -7,6 +7,7 @@
 // `DebugSession+Commands.swift` (what a packet does) and `DebugSession+Worker.swift`.
 
 package import GDBRemote
+import GuestModel
 package import WireProtocol
 
 /// The state of one stub between its client and its worker.
@@ -65,6 +66,8 @@ package struct DebugSession: Sendable {
     let identity: TargetIdentity
     var client = Client.none
     var guest = Guest.detached
+    /// What the guest that was resumed last had crashed with; nil for a sound one.
+    var resumedCrash: GuestCrash?
     /// The request that the worker has not answered yet.
     var outstanding: OutstandingRequest?
     /// A detach that must wait for the reply to `outstanding`.
