@@ -1,15 +1,14 @@
 // GuestABI: what a host has to know about a guest image to run it.
 //
-// Checks an ELF file, lays out guest memory, builds page tables and the first registers, walks page
-// tables later, and speaks the messages of the Hyperlight 0.17 ABI. Everything here is pure: memory
-// is whatever implements `PhysicalMemory`, nothing opens a file or runs a vCPU.
+// Checks an ELF file, lays out guest memory, builds page tables and the first registers, and speaks
+// the messages of the Hyperlight 0.17 ABI. Everything here is pure: memory is whatever implements
+// `PhysicalMemory`, nothing opens a file or runs a vCPU.
 //
 // Every image and every byte of guest memory is hostile: offsets are checked before use, sums with
 // overflow checks, sizes before allocation.
 //
 // Start here: `GuestPlan(image:options:)` computes what memory is needed, `load` fills it. The two
-// ABIs differ in `GuestLayout+Hyperlight.swift` and `GuestLayout+Bare.swift`; the debugger's view of
-// memory is `PageWalk.swift` and `VirtualMemory.swift`.
+// ABIs differ in `GuestLayout+Hyperlight.swift` and `GuestLayout+Bare.swift`.
 
 package import GuestModel
 
