@@ -60,6 +60,7 @@ static int leaves(unsigned id) {
     }
 }
 
+// The first ones are enough: each of them ends the run, and what lies behind it is then a new block.
 static void find_leaving(cunicorn_engine *engine, uint64_t address, size_t size) {
     const uint8_t *code = engine->code;
     cs_insn *instruction = engine->instruction;

@@ -61,8 +61,8 @@ final class EmulatorVCPU: VirtualCPU {
         if try watches.setBreakpoints(breakpoints) { isCodeStale = true }
     }
 
-    func codeChanged(_ ranges: [GuestVirtualRange]) {
-        if !ranges.isEmpty { isCodeStale = true }
+    func codeChanged() {
+        isCodeStale = true
     }
 
     func translationsChanged() {

@@ -120,6 +120,10 @@ final class Child {
     /// When it is to be looked at although nothing came.
     var nextLook: UInt64? { [deadline, restsUntil].compactMap { $0 }.min() }
 
+    var isKilled: Bool {
+        if case .killed = stage { true } else { false }
+    }
+
     var isGreeting: Bool {
         if case .greeting = stage { true } else { false }
     }

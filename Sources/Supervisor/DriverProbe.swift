@@ -31,7 +31,7 @@ enum DriverProbe {
         writer.close()
         let lines = LineReader(reader)
         let deadline = monotonicNanoseconds() + deadlineMilliseconds * 1_000_000
-        var text: [String] = []
+        var answer = "no answer"
         while lines.rawValue >= 0 {
             let now = monotonicNanoseconds()
             guard now < deadline else {
@@ -40,17 +40,20 @@ enum DriverProbe {
             }
             var set = PollSet([lines.rawValue])
             if set.wait(milliseconds: Int32((deadline - now) / 1_000_000) + 1) > 0 {
-                text += lines.lines()
+                answer = lines.lines().last ?? answer
             }
         }
         reapSoon(child)
-        return parse(text.last ?? "no answer")
+        return parse(answer)
     }
 
-    /// The writer's end is gone, so the child is ending: wait for that, not for ever.
+    /// The writer's end is gone, so the child is ending; one that stays is killed, and no zombie.
     private static func reapSoon(_ child: borrowing ChildProcess) {
-        _ = waitForInput(child.pidfd, milliseconds: 1000)
-        _ = child.reap()
+        for _ in 0..<2 {
+            _ = waitForInput(child.pidfd, milliseconds: 1000)
+            if child.reap() != nil { return }
+            child.signal(9)
+        }
     }
 
     /// Reads `driver=kvm usable=yes capabilities=12`.

@@ -1,4 +1,3 @@
-import ControlAPI
 import GuestModel
 import LinuxSystem
 import Logging
@@ -6,21 +5,21 @@ import SandboxConfig
 import WireProtocol
 
 /// One sandbox as the supervisor knows it: its state, its two children and its debug door.
+///
+/// What the control API asks of it is in `Sandbox+Control.swift`.
 final class Sandbox {
-    private let settings: SandboxSettings
+    let settings: SandboxSettings
     private let index: Int
     private let paths: SandboxPaths
     private let launcher: ChildLauncher
     private let log: Logger
-    private var state: SandboxState
-    private var stateText = ""
-    private var since = wallClock().seconds
-    private var driver: ChosenDriver?
-    private var worker: Child?
-    private var generation = 0
-    private var lastError: String?
-    private var door = DebugDoor()
-    private var stub = StubPost()
+    private var voices: SandboxLog
+    private(set) var condition: SandboxCondition
+    private(set) var driver: ChosenDriver?
+    private(set) var worker: Child?
+    private(set) var generation = 0
+    private(set) var door = DebugDoor()
+    var stub = StubPost()
 
     init(
         _ settings: SandboxSettings, index: Int, paths: SandboxPaths, launcher: ChildLauncher,
@@ -31,7 +30,9 @@ final class Sandbox {
         self.paths = paths
         self.launcher = launcher
         self.log = log
-        state = settings.isEnabled ? .starting : .disabled
+        voices = SandboxLog(log, name: settings.name)
+        condition = SandboxCondition(
+            settings.isEnabled ? .starting : .disabled, since: wallClock().seconds)
     }
 
     var name: SandboxName { settings.name }
@@ -53,10 +54,7 @@ final class Sandbox {
         door = DebugDoor.open(settings, paths: paths)
         if let problem = door.tcpProblem { log.error("debug.port-busy", sandbox: name, problem) }
         if let problem = door.unixProblem { log.error("debug.socket", sandbox: name, problem) }
-        guard door.isOpen else {
-            stub.close(settings.debug.isEnabled ? .unavailable : .off)
-            return
-        }
+        if !door.isOpen { stub.close(settings.debug.isEnabled ? .unavailable : .off) }
     }
 
     private func startWorker(_ driver: ChosenDriver) {
@@ -83,16 +81,13 @@ final class Sandbox {
     }
 
     private func enter(_ new: SandboxState, _ text: String) {
-        guard new != state || text != stateText else { return }
-        let level: Logger.Level = new == .failed || new == .crashed ? .error : .info
-        let reason = text.isEmpty ? "" : ": \(text)"
+        let old = condition.state
+        guard condition.enter(new, text, at: wallClock().seconds) else { return }
         log.log(
-            level: level, "sandbox.state", sandbox: name,
-            "\(state.rawValue) -> \(new.rawValue)\(reason)", fields: stateFields)
-        state = new
-        stateText = text
-        since = wallClock().seconds
-        if level == .error { lastError = text }
+            level: SandboxCondition.isTrouble(new) ? .error : .info, "sandbox.state",
+            sandbox: name,
+            "\(old.rawValue) -> \(new.rawValue)\(text.isEmpty ? "" : ": \(text)")",
+            fields: stateFields)
     }
 
     private var stateFields: [(String, String)] {
@@ -112,7 +107,7 @@ final class Sandbox {
 
     /// When something is to be done although nothing came.
     var nextDeadline: UInt64? {
-        [worker?.nextLook, stub.nextDeadline].compactMap { $0 }.min()
+        [worker?.nextLook, stub.nextDeadline, voices.nextReport].compactMap { $0 }.min()
     }
 
     func isDue(at now: UInt64) -> Bool { nextDeadline.map { $0 <= now } ?? false }
@@ -123,6 +118,7 @@ final class Sandbox {
     func serve(now: UInt64) {
         serveWorker(now: now)
         serveStub(now: now)
+        voices.report(at: now)
     }
 
     private func serveWorker(now: UInt64) {
@@ -143,13 +139,17 @@ final class Sandbox {
     /// Takes what the worker says, at most one turn's worth; true when there may be more.
     private func hearWorker(_ worker: Child) -> Bool {
         let lines = worker.lines()
-        for line in lines { log.error("worker.stderr", sandbox: name, line) }
+        for line in lines {
+            voices.take(line, .processes, event: "worker.stderr", level: .error)
+        }
         do throws(WireError) {
             let notices = try worker.notices(WorkerNotice.self)
             for notice in notices { take(notice, from: worker) }
             return Child.isTurnFull(notices: notices.count, lines: lines.count)
         } catch {
             log.error("worker.protocol", sandbox: name, "\(error); the worker is killed")
+            // Before its end, which knows no reason but a signal.
+            if !condition.isOver { fail("the worker broke the protocol: \(error)") }
             worker.kill()
             return false
         }
@@ -162,15 +162,19 @@ final class Sandbox {
                 return fail("worker of another build")
             }
             // A second greeting, or one that comes after the order to stop, changes nothing.
-            guard worker.isGreeting, !isStopping else { return }
+            guard worker.isGreeting, !condition.isStopping else { return }
             worker.greeted()
-            worker.send(WorkerOrder.start(workerSettings))
+            // Without the port that was asked for nobody would come: the guest runs on.
+            let canHold = door.isOpen && door.tcpProblem == nil
+            worker.send(WorkerOrder.start(WorkerSettings(settings, canHold: canHold)))
         case .state(let new, let text):
-            guard !isStopping else { return }
+            // What a worker says that was given up has no weight.
+            guard !condition.isStopping, condition.state != .failed else { return }
             enter(new, text)
-        case .output(let text): log.info("guest.output", sandbox: name, text)
+        case .output(let text):
+            voices.take(text, .guest, event: "guest.output", level: .info)
         case .log(let level, let text):
-            log.log(level: Logger.Level(level), "worker.log", sandbox: name, text)
+            voices.take(text, .guest, event: "worker.log", level: Logger.Level(level))
         }
     }
 
@@ -186,30 +190,13 @@ final class Sandbox {
         return true
     }
 
-    private var isStopping: Bool {
-        switch state {
-        case .stopping, .stopped: true
-        case .disabled, .starting, .waiting, .ready, .running, .stoppedByDebugger, .crashed,
-            .failed, .finished:
-            false
-        }
-    }
-
-    /// Whether the guest has ended, so that nobody can be debugged any more.
-    private var isOver: Bool {
-        switch state {
-        case .stopping, .stopped, .finished, .failed, .disabled: true
-        case .starting, .waiting, .ready, .running, .stoppedByDebugger, .crashed: false
-        }
-    }
-
     private func workerEnded(_ end: ProcessEnd) {
-        switch state {
+        switch condition.state {
         case .stopping: enter(.stopped, "")
         case .finished, .failed, .stopped, .disabled: break
         case .starting, .waiting, .ready, .running, .stoppedByDebugger, .crashed:
             // Its last report found the socket full.
-            if end == .exited(0), state != .starting {
+            if end == .exited(0), condition.state != .starting {
                 enter(.finished, "the guest ended")
                 break
             }
@@ -233,7 +220,9 @@ final class Sandbox {
 
     private func hearStub(_ child: Child) -> Bool {
         let lines = child.lines()
-        for line in lines { log.error("stub.stderr", sandbox: name, line) }
+        for line in lines {
+            voices.take(line, .processes, event: "stub.stderr", level: .error)
+        }
         do throws(WireError) {
             let notices = try child.notices(StubNotice.self)
             for notice in notices { take(notice, from: child) }
@@ -260,7 +249,7 @@ final class Sandbox {
             stub.client = nil
             log.info("debug.detached", sandbox: name, reason)
         case .log(let level, let text):
-            log.log(level: Logger.Level(level), "stub.log", sandbox: name, text)
+            voices.take(text, .processes, event: "stub.log", level: Logger.Level(level))
         }
     }
 
@@ -268,9 +257,12 @@ final class Sandbox {
     private static let firstProcessID: UInt32 = 4_194_305
 
     private func stubEnded(_ end: ProcessEnd, now: UInt64) {
-        let isWanted = worker != nil && !isOver
-        switch stub.ended(isWanted: isWanted, at: now) {
+        let hasWorker = worker.map { !$0.isKilled } ?? false
+        switch stub.ended(isWanted: hasWorker && !condition.isOver, at: now) {
         case .expected: break
+        case .restarts where end == .exited(0):
+            // So it ends when its worker has left it: the worker's own end may be on its way.
+            log.info("stub.exited", sandbox: name, "the stub ended, it had lost its worker")
         case .restarts(let delay):
             log.warning(
                 "stub.exited", sandbox: name,
@@ -287,27 +279,15 @@ final class Sandbox {
 
     private var doorText: String { door.address ?? door.unixPath ?? "nothing" }
 
-    private var workerSettings: WorkerSettings {
-        WorkerSettings(
-            abi: settings.abi, heap: settings.memory.heap, scratch: settings.memory.scratch,
-            input: settings.memory.inputData, output: settings.memory.outputData,
-            acceptsUnversionedGuest: settings.acceptsUnversionedGuest,
-            // Without the port that was asked for nobody would come: the guest runs on.
-            holdsForClient: settings.debug.startup == .hold && door.isOpen
-                && door.tcpProblem == nil,
-            waitTimeoutMilliseconds: UInt64(settings.debug.waitTimeout / .milliseconds(1)),
-            resumesOnDisconnect: settings.debug.onDisconnect == .resume,
-            endsOnKill: settings.debug.onKill == .terminate,
-            endsWhenReady: settings.mode == .once, seed: randomBits())
-    }
-
     // MARK: End
 
     /// Asks both children to end, the stub first.
     func stop() {
         stub.leave()
         guard let worker else {
-            if !settings.isEnabled || state == .failed || state == .finished { return }
+            if !settings.isEnabled || condition.state == .failed || condition.state == .finished {
+                return
+            }
             return enter(.stopped, "")
         }
         enter(.stopping, "")
@@ -318,47 +298,5 @@ final class Sandbox {
     func kill() {
         worker?.kill()
         stub.child?.kill()
-    }
-
-    // MARK: Control
-
-    func resumeByOrder() -> ControlReply {
-        guard let worker else { return .conflict("\(name) has no running worker") }
-        guard !worker.isGreeting else { return .conflict("\(name) is still starting") }
-        guard stub.client == nil else {
-            return .conflict("\(name) is being debugged by \(stub.client ?? "a client")")
-        }
-        worker.send(WorkerOrder.resume)
-        return .accepted(status)
-    }
-
-    func restartStub() -> ControlReply {
-        guard worker != nil else { return .conflict("\(name) has no running worker") }
-        guard door.isOpen else { return .conflict("\(name) has no debug socket") }
-        stub.restart(at: monotonicNanoseconds())
-        return .accepted(status)
-    }
-
-    var status: SandboxStatus {
-        var status = SandboxStatus(
-            name: name.text, state: state, since: Timestamp.text(secondsSinceEpoch: since),
-            debug: DebugStatus(
-                state: stub.doorState, address: door.address, unixSocket: door.unixPath,
-                client: stub.client, detail: door.tcpProblem))
-        status.restarts = max(0, generation - 1)
-        status.generation = generation
-        status.driver = driver.map {
-            DriverStatus(
-                name: $0.name, isLimited: $0.capabilities.isLimited, reason: $0.reason)
-        }
-        status.workerPID = worker?.processID
-        status.stubPID = stub.child?.processID
-        status.workerResidentBytes = worker.flatMap { residentBytes(processID: $0.processID) }
-        status.lastError = lastError
-        return status
-    }
-
-    func details(source: String) -> SandboxDetails {
-        SandboxDetails(settings, status: status, source: source)
     }
 }

@@ -23,7 +23,7 @@ struct StubPost {
     }
 
     /// What a stub's end means.
-    enum Outcome {
+    enum Outcome: Hashable {
         case expected
         case restarts(afterMilliseconds: UInt64)
         case gaveUp

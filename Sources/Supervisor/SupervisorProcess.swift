@@ -20,12 +20,18 @@ package struct SupervisorOptions: Sendable {
     package var configurationPath: String
     /// From `--socket` or `HYPERLIGHT_SOCKET`.
     package var controlSocket: String?
+    /// Where the control socket is when nobody names it; nil when the system has no such place.
+    package var runtimeFolder: RuntimeFolder?
     /// How long guests and clients get to end by themselves.
     package var shutdownGrace: Duration = .seconds(10)
 
-    package init(configurationPath: String, controlSocket: String? = nil) {
+    package init(
+        configurationPath: String, controlSocket: String? = nil,
+        runtimeFolder: RuntimeFolder? = nil
+    ) {
         self.configurationPath = configurationPath
         self.controlSocket = controlSocket
+        self.runtimeFolder = runtimeFolder
     }
 }
 
@@ -80,8 +86,9 @@ package final class SupervisorProcess {
             let signals = try attempt { () throws(SystemCallError) in
                 try SignalQueue([SIGTERM, SIGINT])
             }
-            let folder = try RuntimeFolder.make(
-                controlSocket: options.controlSocket ?? configuration.controlSocket)
+            let folder = try SocketFolder.make(
+                controlSocket: options.controlSocket ?? configuration.controlSocket,
+                standard: options.runtimeFolder)
             defer { folder.cleanUp() }
             try startSandboxes(folder)
             startControlServer(folder)
@@ -105,7 +112,7 @@ package final class SupervisorProcess {
 
     // MARK: Start
 
-    private func startSandboxes(_ folder: borrowing RuntimeFolder) throws(SupervisorError) {
+    private func startSandboxes(_ folder: borrowing SocketFolder) throws(SupervisorError) {
         let programs = try ProgramFolder.ownFolder()
         log.info(
             "supervisor.started", sandbox: nil,
@@ -122,7 +129,7 @@ package final class SupervisorProcess {
         }
     }
 
-    private func startControlServer(_ folder: borrowing RuntimeFolder) {
+    private func startControlServer(_ folder: borrowing SocketFolder) {
         let mailbox = mailbox
         let log = log
         controlServer = Supervisor.startControlServer(

@@ -1,6 +1,7 @@
 // hyperlight-supervisor: reads the configuration and runs all sandboxes in the foreground.
 
 import ArgumentParser
+import FoundationEssentials
 import Glibc
 import LinuxSystem
 import Logging
@@ -56,7 +57,7 @@ struct Program: ParsableCommand {
     }
 
     func run() throws {
-        let path = config ?? Self.environment("HYPERLIGHT_CONFIG") ?? Self.standardPath
+        let path = config ?? Self.variable("HYPERLIGHT_CONFIG") ?? Self.standardPath
         var report = SandboxFile.load(path: path)
         if strict { report = report.treatingWarningsAsErrors() }
         if check {
@@ -91,7 +92,8 @@ struct Program: ParsableCommand {
             level: Logger.Level(try level(configuration.log.level)))
         let options = SupervisorOptions(
             configurationPath: path,
-            controlSocket: socket ?? Self.environment("HYPERLIGHT_SOCKET"))
+            controlSocket: socket ?? Self.variable("HYPERLIGHT_SOCKET"),
+            runtimeFolder: RuntimeFolder(environment: Self.environment, isRoot: geteuid() == 0))
         do throws(SystemCallError) {
             let supervisor = try SupervisorProcess(configuration, options: options, log: log)
             Glibc.exit(supervisor.run().rawValue)
@@ -103,7 +105,7 @@ struct Program: ParsableCommand {
 
     private func form(_ fromFile: LogFormat) throws -> SupervisorLogHandler.Form {
         var format = fromFile
-        if let word = logFormat ?? Self.environment("HYPERLIGHT_LOG_FORMAT") {
+        if let word = logFormat ?? Self.variable("HYPERLIGHT_LOG_FORMAT") {
             guard let named = LogFormat(rawValue: word) else {
                 throw ValidationError("--log-format: \"\(word)\" is not auto, human or json")
             }
@@ -117,7 +119,7 @@ struct Program: ParsableCommand {
     }
 
     private func level(_ fromFile: LogLevel) throws -> LogLevel {
-        guard let word = logLevel ?? Self.environment("HYPERLIGHT_LOG_LEVEL") else {
+        guard let word = logLevel ?? Self.variable("HYPERLIGHT_LOG_LEVEL") else {
             return fromFile
         }
         guard let named = LogLevel(rawValue: word) else {
@@ -129,12 +131,14 @@ struct Program: ParsableCommand {
     /// For root; everybody else has a file of their own.
     private static var standardPath: String {
         if geteuid() == 0 { return "/etc/hyperlight/sandboxes.json" }
-        let home = environment("HOME") ?? ""
-        return (environment("XDG_CONFIG_HOME") ?? home + "/.config") + "/hyperlight/sandboxes.json"
+        let home = variable("HOME") ?? ""
+        return (variable("XDG_CONFIG_HOME") ?? home + "/.config") + "/hyperlight/sandboxes.json"
     }
 
-    private static func environment(_ name: String) -> String? {
-        guard let value = getenv(name), value[0] != 0 else { return nil }
-        return String(cString: value)
+    private static let environment = ProcessInfo.processInfo.environment
+
+    /// A variable of the environment; an empty one is as good as none.
+    private static func variable(_ name: String) -> String? {
+        environment[name].flatMap { $0.isEmpty ? nil : $0 }
     }
 }

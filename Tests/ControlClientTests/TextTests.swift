@@ -158,6 +158,13 @@ struct DebuggerCommandTests {
         }
     }
 
+    @Test func `what drives a terminal is spelled out`() throws {
+        let command = try DebuggerCommand(
+            details(Self.both, symbols: "/a\u{1B}[2J%s"), isUsableSocket: { _ in false })
+        #expect(command.shellText.contains(#"-ex "$(printf -- 'file\040/a\033\1332J\045s')" -ex"#))
+        #expect(command.shellText.utf8.allSatisfy { (0x20..<0x7F).contains($0) })
+    }
+
     @Test func `odd paths are quoted for gdb and for the shell`() throws {
         let command = try DebuggerCommand(
             details(Self.both, symbols: "/it's here"), isUsableSocket: { _ in false })

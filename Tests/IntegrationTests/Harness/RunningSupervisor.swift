@@ -80,22 +80,32 @@ final class RunningSupervisor {
     private var parsed = 0
 
     /// Starts it; waits for nothing.
-    init(_ sandboxes: [SandboxEntry]) throws {
+    ///
+    /// `programs` is the folder of the supervisor and its children, `starter` the words in front
+    /// of its command line: a program that becomes the supervisor.
+    init(
+        _ sandboxes: [SandboxEntry], programs: String = Machine.programFolder,
+        starter: [String] = []
+    ) throws {
         folder = try Self.makeFolder()
         let path = folder + "/s.json"
         try Self.configuration(sandboxes).write(to: URL(fileURLWithPath: path))
-        program = try RunningProgram(
-            Machine.program("hyperlight-supervisor"),
-            ["--config", path, "--socket", folder + "/c.sock", "--log-format", "json"])
+        let words =
+            starter + [
+                programs + "/hyperlight-supervisor", "--config", path, "--socket",
+                folder + "/c.sock", "--log-format", "json",
+            ]
+        program = try RunningProgram(words[0], Array(words.dropFirst()))
     }
 
     deinit { end() }
 
     /// Runs `body` with a supervisor that is gone afterwards, with all its children.
     static func with<Value>(
-        _ sandboxes: [SandboxEntry], _ body: (RunningSupervisor) throws -> Value
+        _ sandboxes: [SandboxEntry], programs: String = Machine.programFolder,
+        starter: [String] = [], _ body: (RunningSupervisor) throws -> Value
     ) throws -> Value {
-        let supervisor = try RunningSupervisor(sandboxes)
+        let supervisor = try RunningSupervisor(sandboxes, programs: programs, starter: starter)
         defer { supervisor.end() }
         do {
             return try body(supervisor)

@@ -1,9 +1,10 @@
 import Glibc
 import GuestModel
 import LinuxSystem
+import SandboxConfig
 
 /// The folder with all sockets of one supervisor, and the lock that makes it the only one.
-struct RuntimeFolder: ~Copyable {
+struct SocketFolder: ~Copyable {
     /// The longest path a Unix socket can have, in bytes.
     private static let socketPathBytesMax = 107
 
@@ -11,22 +12,22 @@ struct RuntimeFolder: ~Copyable {
     private let root: String
     private let lock: OwnedDescriptor
 
-    /// Finds and makes the folder: that of the control socket when one is named, else the system's.
-    static func make(controlSocket: String?) throws(SupervisorError) -> RuntimeFolder {
-        let root: String
-        if let controlSocket {
-            root = folder(of: controlSocket)
-        } else {
-            root = try standardFolder()
+    /// Makes the folder: that of the control socket when one is named, else the standard one.
+    static func make(
+        controlSocket: String?, standard: RuntimeFolder?
+    ) throws(SupervisorError) -> SocketFolder {
+        guard let controlSocket = controlSocket ?? standard?.controlSocket else {
+            throw .noRuntimeFolder
         }
+        let root = folder(of: controlSocket)
         do throws(SystemCallError) {
             try makeFolder(root, mode: 0o755)
         } catch {
             throw .cannotCreate(root, error)
         }
         let lock = try takeLock(root + "/supervisor.lock")
-        let folder = RuntimeFolder(
-            controlSocket: controlSocket ?? root + "/control.sock", root: root, lock: lock)
+        let folder = SocketFolder(
+            controlSocket: controlSocket, root: root, lock: lock)
         try folder.makeEmpty()
         return folder
     }
@@ -49,13 +50,6 @@ struct RuntimeFolder: ~Copyable {
     private static func folder(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
-    }
-
-    private static func standardFolder() throws(SupervisorError) -> String {
-        if let folder = environmentValue("RUNTIME_DIRECTORY") { return folder }
-        if geteuid() == 0 { return "/run/hyperlight" }
-        guard let folder = environmentValue("XDG_RUNTIME_DIR") else { throw .noRuntimeFolder }
-        return folder + "/hyperlight"
     }
 
     /// Removes what a supervisor that was killed left behind; the lock says it is not running.
@@ -105,11 +99,4 @@ struct SandboxPaths: Sendable {
     let debugSocket: String
     /// Between this sandbox's worker and its stubs; in a folder nobody else can enter.
     let workerSocket: String
-}
-
-/// A variable of the environment, unless it is empty.
-func environmentValue(_ name: String) -> String? {
-    guard let value = getenv(name) else { return nil }
-    let text = String(cString: value)
-    return text.isEmpty ? nil : text
 }

@@ -1,0 +1,57 @@
+import Glibc
+import LinuxSystem
+import Testing
+import WireProtocol
+
+@testable import Supervisor
+
+struct ChildTests {
+    @Test
+    func `a child that closes its control socket and lives is killed`() throws {
+        var stub: StubDouble? = try StubDouble()
+        let child = try #require(stub).child
+        try #expect(child.notices(StubNotice.self).isEmpty)
+        #expect(!child.isKilled)
+        try #require(stub).closePeer()
+        try #expect(child.notices(StubNotice.self).isEmpty)
+        #expect(child.isKilled)
+        #expect(child.descriptors.count == 1)
+        stub = nil
+        #expect(kill(child.processID, 0) != 0)
+    }
+
+    @Test
+    func `last words are heard before the end is`() throws {
+        let stub = try StubDouble()
+        for number in 0..<3 {
+            #expect(stub.say(StubNotice.log(.info, "\(number)")))
+        }
+        stub.closePeer()
+        try #expect(stub.child.notices(StubNotice.self).count == 3)
+    }
+
+    @Test
+    func `a child that says too much is heard in turns, and rests between them`() throws {
+        let stub = try StubDouble()
+        let child = stub.child
+        var sent = 0
+        while sent < 100, stub.say(StubNotice.log(.info, "x")) { sent += 1 }
+        #expect(sent > 64)
+        let heard = try child.notices(StubNotice.self).count
+        #expect(heard == 64)
+        #expect(Child.isTurnFull(notices: heard, lines: 0))
+        child.rest(at: 1000)
+        #expect(!child.isHeard(at: 1001))
+        #expect(child.descriptors.count == 1)
+        #expect(child.isHeard(at: 1000 + 20_000_000))
+        #expect(child.descriptors.count == 3)
+        try #expect(child.notices(StubNotice.self).count == sent - 64)
+    }
+
+    @Test
+    func `a frame that is none is an error`() throws {
+        let stub = try StubDouble()
+        #expect(stub.say([1, 2, 3]))
+        #expect(throws: WireError.self) { try stub.child.notices(StubNotice.self) }
+    }
+}
