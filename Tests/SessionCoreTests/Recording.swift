@@ -15,7 +15,7 @@ struct Recording {
 
     private(set) var exchanges: [Exchange] = []
 
-    /// - Parameter name: of a file in the folder of golden traffic.
+    /// Reads the file `name` in the folder of golden traffic.
     init(named name: String) throws {
         let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("../GDBRemoteTests/Golden/\(name)")
