@@ -60,6 +60,7 @@ static int leaves(unsigned id) {
     }
 }
 
+// The first ones are enough: each of them ends the run, and what lies behind it is then a new block.
 static void find_leaving(cunicorn_engine *engine, uint64_t address, size_t size) {
     const uint8_t *code = engine->code;
     cs_insn *instruction = engine->instruction;
@@ -235,8 +236,10 @@ static int start(cunicorn_engine *engine, int is_step) {
     uint64_t rip = 0;
     int error = uc_reg_read(engine->uc, UC_X86_REG_RIP, &rip);
     if (!error && !is_step) error = watch_for_stop(engine, rip);
-    // A step through code that a free run has translated would not end before that code does.
-    if (!error && is_step) error = (int)uc_ctl_remove_cache(engine->uc, rip, rip + 1);
+    // Code that a free run has translated does not count: a step into it would not end there. The way
+    // back costs nothing here, the library itself forgets the code that counts.
+    if (!error && is_step && !engine->counts_steps) error = (int)uc_ctl_flush_tb(engine->uc);
+    engine->counts_steps = is_step;
     engine->exit->reason = CUNICORN_ENDED;
     return error ? error : (int)uc_emu_start(engine->uc, rip, 0, 0, is_step ? 1 : 0);
 }

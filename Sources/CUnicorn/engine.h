@@ -29,6 +29,8 @@ struct cunicorn_engine {
     cs_insn *instruction;
     uint64_t clock;
     int is_step;
+    /// What is translated now ends steps; true after a step.
+    int counts_steps;
     volatile sig_atomic_t is_stopped;
     cunicorn_exit *exit;
     struct entry entries[ENTRIES];

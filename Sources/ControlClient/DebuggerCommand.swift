@@ -64,15 +64,33 @@ package struct DebuggerCommand: Hashable, Sendable {
     }
 
     private static func shellQuoted(_ word: String) -> String {
-        let plain = word.utf8.allSatisfy { byte in
-            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
-                || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
-                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-                || "-_./:=,+@%".utf8.contains(byte)
-        }
-        if plain && !word.isEmpty { return word }
+        guard TextTable.printable(word) == word else { return spelledOut(word) }
+        if word.utf8.allSatisfy(isPlain) && !word.isEmpty { return word }
         return "'"
             + word.split(separator: "'", omittingEmptySubsequences: false)
             .joined(separator: "'\\''") + "'"
+    }
+
+    /// A word that a terminal must not see as it is: the shell puts it together.
+    private static func spelledOut(_ word: String) -> String {
+        let text = word.utf8.map { byte in
+            // A percent sign is plain to a shell and not to `printf`.
+            guard !isPlain(byte) || byte == UInt8(ascii: "%") else {
+                return String(UnicodeScalar(byte))
+            }
+            let digits = String(byte, radix: 8)
+            return "\\" + String(repeating: "0", count: 3 - digits.count) + digits
+        }
+        return "\"$(printf -- '" + text.joined() + "')\""
+    }
+
+    /// Whether a shell takes the byte as it is.
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: "-_./:=,+@%".utf8.contains(byte)
+        }
     }
 }

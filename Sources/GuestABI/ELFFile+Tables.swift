@@ -36,8 +36,7 @@ extension ELFFile {
             fileOffset: table.field(UInt64.self, of: index, at: 8, in: image),
             fileBytes: table.field(UInt64.self, of: index, at: 32, in: image),
             start: table.field(UInt64.self, of: index, at: 16, in: image),
-            memoryBytes: table.field(UInt64.self, of: index, at: 40, in: image),
-            isExecutable: table.field(UInt32.self, of: index, at: 4, in: image) & 1 != 0)
+            memoryBytes: table.field(UInt64.self, of: index, at: 40, in: image))
         let part = ELFPart.segment(segment.index)
         try ELFTable.check(
             part, offset: segment.fileOffset, byteCount: segment.fileBytes,

@@ -12,7 +12,6 @@ struct ELFFile: Sendable {
         let fileBytes: UInt64
         let start: UInt64
         let memoryBytes: UInt64
-        let isExecutable: Bool
 
         var end: UInt64 { start + memoryBytes }
     }
@@ -28,7 +27,6 @@ struct ELFFile: Sendable {
         let entryBytes: UInt64
 
         var isAllocated: Bool { flags & 2 != 0 }
-        var isExecutable: Bool { flags & 4 != 0 }
     }
 
     let header: ELFHeader

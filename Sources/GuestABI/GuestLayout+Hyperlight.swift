@@ -65,13 +65,24 @@ struct HyperlightLayout: Sendable {
     var tablesOffset: UInt64 { GuestLayout.pages(sizes.input + sizes.output) }
     var pebAddress: UInt64 { GuestLayout.imageBase + pebOffset }
 
+    /// What `pageTables` will take: image and scratch are one piece each and share no table but the
+    /// first.
+    var tableBytes: UInt64 {
+        var count: UInt64 = 1
+        let pieces = [(GuestLayout.imageBase, imageBytes), (scratchVirtualStart, sizes.scratch)]
+        for (start, byteCount) in pieces where byteCount > 0 {
+            let last = start + byteCount - 1
+            for shift in [UInt64(39), 30, 21] { count += (last >> shift) - (start >> shift) + 1 }
+        }
+        return count * UInt64(guestPageBytes)
+    }
+
     /// - Throws: `.tooSmall` when scratch cannot hold buffers, tables and what a guest needs to boot.
     func pageTables() throws(GuestRejection) -> PageTables {
-        // The tables' own addresses must not wrap below, even when scratch is far too small.
-        guard tablesOffset < sizes.scratch else {
-            throw .tooSmall(
-                .scratch, byteCount: sizes.scratch,
-                minimum: tablesOffset + 12 * UInt64(guestPageBytes))
+        // First of all: tables of a huge image take long to make, and must not wrap below scratch.
+        let minimum = tablesOffset + 12 * UInt64(guestPageBytes) + tableBytes
+        guard sizes.scratch >= minimum else {
+            throw .tooSmall(.scratch, byteCount: sizes.scratch, minimum: minimum)
         }
         let base = GuestLayout.imageBase
         var tables = PageTables(start: GuestPhysicalAddress(scratchStart + tablesOffset))
@@ -87,10 +98,6 @@ struct HyperlightLayout: Sendable {
         tables.map(
             GuestVirtualAddress(scratchVirtualStart), to: GuestPhysicalAddress(scratchStart),
             byteCount: sizes.scratch, as: .writable)
-        let minimum = tablesOffset + 12 * UInt64(guestPageBytes) + tables.byteCount
-        guard sizes.scratch >= minimum else {
-            throw .tooSmall(.scratch, byteCount: sizes.scratch, minimum: minimum)
-        }
         return tables
     }
 

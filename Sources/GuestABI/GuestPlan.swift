@@ -1,15 +1,14 @@
 // GuestABI: what a host has to know about a guest image to run it.
 //
-// Checks an ELF file, lays out guest memory, builds page tables and the first registers, walks page
-// tables later, and speaks the messages of the Hyperlight 0.17 ABI. Everything here is pure: memory
-// is whatever implements `PhysicalMemory`, nothing opens a file or runs a vCPU.
+// Checks an ELF file, lays out guest memory, builds page tables and the first registers, and speaks
+// the messages of the Hyperlight 0.17 ABI. Everything here is pure: memory is whatever implements
+// `PhysicalMemory`, nothing opens a file or runs a vCPU.
 //
 // Every image and every byte of guest memory is hostile: offsets are checked before use, sums with
 // overflow checks, sizes before allocation.
 //
 // Start here: `GuestPlan(image:options:)` computes what memory is needed, `load` fills it. The two
-// ABIs differ in `GuestLayout+Hyperlight.swift` and `GuestLayout+Bare.swift`; the debugger's view of
-// memory is `PageWalk.swift` and `VirtualMemory.swift`.
+// ABIs differ in `GuestLayout+Hyperlight.swift` and `GuestLayout+Bare.swift`.
 
 package import GuestModel
 
@@ -22,11 +21,6 @@ package struct GuestPlan: Sendable {
     package let loadBias: UInt64
     /// Link address of the first PT_LOAD.
     package let firstSegmentAddress: UInt64
-    /// Where instructions may start, at load addresses; never empty.
-    ///
-    /// Executable sections if the file has section headers, else executable segments, else the
-    /// whole image.
-    package let codeRanges: [GuestVirtualRange]
     package let abi: GuestABIName
     /// The message buffers; nil for a bare guest.
     package let io: GuestIOLayout?
@@ -55,7 +49,6 @@ package struct GuestPlan: Sendable {
         loadBias = layout.loadBias
         entry = GuestVirtualAddress(layout.state.general.rip)
         firstSegmentAddress = file.firstAddress
-        codeRanges = Self.codeRanges(file, loadBias: layout.loadBias)
     }
 
     /// Writes image, relocations, page tables and the ABI's words into `memory`.
@@ -111,22 +104,5 @@ package struct GuestPlan: Sendable {
         _ value: UInt64, at address: GuestPhysicalAddress, to memory: some PhysicalMemory
     ) throws(GuestRejection) {
         guard memory.writeUInt64(value, at: address) else { throw .noMemory(at: address) }
-    }
-
-    private static func codeRanges(_ file: ELFFile, loadBias: UInt64) -> [GuestVirtualRange] {
-        func range(_ start: UInt64, _ byteCount: UInt64) -> GuestVirtualRange? {
-            guard byteCount > 0, start >= file.firstAddress, start < file.endAddress,
-                byteCount <= file.endAddress - start
-            else { return nil }
-            return GuestVirtualRange(
-                start: GuestVirtualAddress(start &+ loadBias), byteCount: Int(byteCount))
-        }
-        let sections = file.sections.filter { $0.isAllocated && $0.isExecutable }
-            .compactMap { range($0.address, $0.byteCount) }
-        guard sections.isEmpty else { return sections }
-        let segments = file.segments.filter(\.isExecutable)
-            .compactMap { range($0.start, $0.memoryBytes) }
-        guard segments.isEmpty else { return segments }
-        return [range(file.firstAddress, file.endAddress - file.firstAddress)].compactMap(\.self)
     }
 }

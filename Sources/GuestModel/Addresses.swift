@@ -1,8 +1,8 @@
 // GuestModel: the words every other target uses for a guest.
 //
 // Addresses, registers, stop reasons, breakpoint kinds, names and the limits that more than one
-// process has to agree on. Nothing here does input or output. Start with `RegisterFile.swift` and
-// `StopReason.swift`.
+// process has to agree on, and the walk of a guest's page tables (`PageWalk.swift`). Nothing here does
+// input or output. Start with `RegisterFile.swift` and `StopReason.swift`.
 
 /// An address as the guest's own code sees it (GVA); what gdb sends.
 package struct GuestVirtualAddress: RawRepresentable, Hashable, Comparable, Sendable {

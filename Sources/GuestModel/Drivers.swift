@@ -38,6 +38,15 @@ package struct DriverCapabilities: OptionSet, Hashable, Sendable {
     }
 }
 
+extension DriverCapabilities {
+    /// The set in words: "limited, lacks SSE in ring 0", "complete", "complete but for watchpoints".
+    package var text: String {
+        let missing = missingText.joined(separator: ", ")
+        if isLimited { return "limited, lacks \(missing)" }
+        return missing.isEmpty ? "complete" : "complete but for \(missing)"
+    }
+}
+
 /// Which rules a guest image follows.
 package enum GuestABIName: String, Hashable, Sendable, CaseIterable {
     /// Hyperlight 0.17.

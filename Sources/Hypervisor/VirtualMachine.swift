@@ -53,10 +53,9 @@ package protocol VirtualCPU: AnyObject {
     /// When false the driver stops at `Breakpoints.software` by itself and guest memory stays as it is.
     var patchesSoftwareBreakpoints: Bool { get }
 
-    /// Tells the driver that these ranges hold code it has not seen (after loading or patching).
-    ///
-    /// Ranges are where instructions may start; bytes are read through `memory` by the driver.
-    func codeChanged(_ ranges: [GuestVirtualRange])
+    /// Tells the driver that the host wrote what may be code (loading or patching): forget what was
+    /// made of the old bytes.
+    func codeChanged()
 
     /// Tells the driver that the host wrote page tables or mapped memory: forget cached translations.
     func translationsChanged()

@@ -61,8 +61,8 @@ final class EmulatorVCPU: VirtualCPU {
         if try watches.setBreakpoints(breakpoints) { isCodeStale = true }
     }
 
-    func codeChanged(_ ranges: [GuestVirtualRange]) {
-        if !ranges.isEmpty { isCodeStale = true }
+    func codeChanged() {
+        isCodeStale = true
     }
 
     func translationsChanged() {
@@ -100,8 +100,8 @@ final class EmulatorVCPU: VirtualCPU {
         if mode == .continue, let hit = watches.breakpoint(at: registers.rip) {
             return .debug(hit)
         }
-        let walk = PageWalk(memory: memory, root: try engine.control.cr3)
-        let bytes = walk.bytes(at: registers.rip, byteCount: 15)
+        let view = GuestView(memory, control: try engine.control)
+        let bytes = view.bytes(at: registers.rip, byteCount: 15)
         guard let instruction = LeavingInstruction(bytes, registers: registers) else {
             try watches.removeLeaving(registers.rip)
             return nil
@@ -173,8 +173,8 @@ final class EmulatorVCPU: VirtualCPU {
     /// The address of the `int3` that was just executed; RIP is moved back to it.
     private func breakpointInstruction() throws(HypervisorError) -> GuestVirtualAddress? {
         var registers = try engine.general
-        let walk = PageWalk(memory: memory, root: try engine.control.cr3)
-        guard walk.bytes(at: registers.rip &- 1, byteCount: 1) == [0xCC] else { return nil }
+        let view = GuestView(memory, control: try engine.control)
+        guard view.bytes(at: registers.rip &- 1, byteCount: 1) == [0xCC] else { return nil }
         registers.rip &-= 1
         try engine.setGeneral(registers)
         return .init(registers.rip)

@@ -68,16 +68,16 @@ extension EmulatorVCPU {
 
     private func attempt(_ exception: GuestException) throws(HypervisorError) -> Attempt {
         let control = try engine.control
-        let walk = PageWalk(memory: memory, root: control.cr3)
+        let view = GuestView(memory, control: control)
         var segments = try engine.segments
         var registers = try engine.general
 
         let gateError = UInt32(exception.vector) << 3 | 2
         guard
             let gate = InterruptGate(
-                vector: exception.vector, table: segments[SegmentIndex.idt.rawValue], walk: walk),
+                vector: exception.vector, table: segments[SegmentIndex.idt.rawValue], view: view),
             let code = codeSegment(
-                gate.selector, table: segments[SegmentIndex.gdt.rawValue], walk: walk)
+                gate.selector, table: segments[SegmentIndex.gdt.rawValue], view: view)
         else {
             return .fault(
                 GuestException(vector: GuestException.generalProtection, errorCode: gateError))
@@ -87,7 +87,7 @@ extension EmulatorVCPU {
         if gate.stackIndex != 0 {
             guard
                 let top = stackTop(
-                    gate.stackIndex, task: segments[SegmentIndex.tr.rawValue], walk: walk)
+                    gate.stackIndex, task: segments[SegmentIndex.tr.rawValue], view: view)
             else { return .fault(GuestException(vector: GuestException.generalProtection)) }
             stack = top
         }
@@ -99,8 +99,8 @@ extension EmulatorVCPU {
         stack &= ~0xF
         for word in words {
             stack &-= 8
-            guard push(word, at: stack, walk: walk, isProtected: control.cr0 & 0x1_0000 != 0) else {
-                return try .fault(stackFault(at: stack, walk: walk))
+            guard push(word, at: stack, view: view, isProtected: control.cr0 & 0x1_0000 != 0) else {
+                return try .fault(stackFault(at: stack, view: view))
             }
         }
 
@@ -115,33 +115,34 @@ extension EmulatorVCPU {
         return .delivered
     }
 
-    private func push(_ word: UInt64, at address: UInt64, walk: PageWalk, isProtected: Bool) -> Bool
+    private func push(_ word: UInt64, at address: UInt64, view: GuestView, isProtected: Bool)
+        -> Bool
     {
-        guard let place = walk.translation(of: address), place.isWritable || !isProtected,
-            memory.isGuestWritable(place.physical) == true
+        guard let place = view.translation(of: address), place.isWritable || !isProtected,
+            memory.isGuestWritable(place.physicalAddress) == true
         else { return false }
         // The stack pointer is a multiple of eight, so a word never crosses a page.
-        return memory.writeUInt64(word, at: place.physical)
+        return memory.writeUInt64(word, at: place.physicalAddress)
     }
 
     private func stackFault(
-        at address: UInt64, walk: PageWalk
+        at address: UInt64, view: GuestView
     ) throws(HypervisorError) -> GuestException {
         var control = try engine.control
         control.cr2 = address
         try engine.setControl(control)
-        let isPresent = walk.translation(of: address) != nil
+        let isPresent = view.translation(of: address) != nil
         return GuestException(
             vector: GuestException.pageFault, errorCode: isPresent ? 0x3 : 0x2)
     }
 
     /// The code segment of a 64-bit ring 0 handler.
     private func codeSegment(
-        _ selector: UInt16, table: cunicorn_segment, walk: PageWalk
+        _ selector: UInt16, table: cunicorn_segment, view: GuestView
     ) -> cunicorn_segment? {
         let offset = UInt64(selector & 0xFFF8)
         guard selector & 0xFFF8 != 0, selector & 4 == 0, offset + 7 <= UInt64(table.limit),
-            let descriptor = walk.word(at: table.base &+ offset)
+            let descriptor = view.word(at: table.base &+ offset)
         else { return nil }
         let high = UInt32(truncatingIfNeeded: descriptor >> 32)
         // Present, DPL 0, S, code, L and not D.
@@ -153,11 +154,11 @@ extension EmulatorVCPU {
 
     /// Entry `index` (1...7) of the interrupt stack table.
     private func stackTop(
-        _ index: UInt8, task: cunicorn_segment, walk: PageWalk
+        _ index: UInt8, task: cunicorn_segment, view: GuestView
     ) -> UInt64? {
         let offset = 0x24 + 8 * UInt64(index - 1)
         guard offset + 7 <= UInt64(task.limit) else { return nil }
-        return walk.word(at: task.base &+ offset)
+        return view.word(at: task.base &+ offset)
     }
 }
 
@@ -169,11 +170,11 @@ private struct InterruptGate {
     let clearsInterruptFlag: Bool
 
     /// Nil when there is no such gate.
-    init?(vector: UInt8, table: cunicorn_segment, walk: PageWalk) {
+    init?(vector: UInt8, table: cunicorn_segment, view: GuestView) {
         let offset = UInt64(vector) * 16
         guard offset + 15 <= UInt64(table.limit),
-            let low = walk.word(at: table.base &+ offset),
-            let high = walk.word(at: table.base &+ offset &+ 8)
+            let low = view.word(at: table.base &+ offset),
+            let high = view.word(at: table.base &+ offset &+ 8)
         else { return nil }
         let type = low >> 40 & 0x1F
         guard low >> 47 & 1 == 1, type == 0xE || type == 0xF else { return nil }
@@ -181,14 +182,5 @@ private struct InterruptGate {
         selector = UInt16(truncatingIfNeeded: low >> 16)
         stackIndex = UInt8(low >> 32 & 7)
         clearsInterruptFlag = type == 0xE
-    }
-}
-
-extension PageWalk {
-    /// The little-endian word at a virtual address of any alignment.
-    fileprivate func word(at address: UInt64) -> UInt64? {
-        let bytes = bytes(at: address, byteCount: 8)
-        guard bytes.count == 8 else { return nil }
-        return bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) }
     }
 }

@@ -4,12 +4,7 @@ import GuestModel
 extension SystemRegisters {
     /// What the engine's segments and control registers look like in our words.
     init(control: cunicorn_control, segments: [cunicorn_segment]) {
-        self.init()
-        cr0 = control.cr0
-        cr2 = control.cr2
-        cr3 = control.cr3
-        cr4 = control.cr4
-        efer = control.efer
+        self.init(control: control)
         es = Segment(segments[SegmentIndex.es.rawValue])
         cs = Segment(segments[SegmentIndex.cs.rawValue])
         ss = Segment(segments[SegmentIndex.ss.rawValue])
@@ -20,6 +15,16 @@ extension SystemRegisters {
         tr = Segment(segments[SegmentIndex.tr.rawValue])
         gdt = DescriptorTable(segments[SegmentIndex.gdt.rawValue])
         idt = DescriptorTable(segments[SegmentIndex.idt.rawValue])
+    }
+
+    /// The same without segments.
+    init(control: cunicorn_control) {
+        self.init()
+        cr0 = control.cr0
+        cr2 = control.cr2
+        cr3 = control.cr3
+        cr4 = control.cr4
+        efer = control.efer
     }
 
     /// Protected mode, paging, long mode active, a 64-bit code segment of ring 0.

@@ -133,7 +133,7 @@ import LinuxSystem
     }
 
     package var patchesSoftwareBreakpoints: Bool { true }
-    package func codeChanged(_ ranges: [GuestVirtualRange]) {}
+    package func codeChanged() {}
     package func translationsChanged() {}
 
     /// Sets what KVM intercepts, if it is not in force already.

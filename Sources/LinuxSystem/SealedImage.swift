@@ -12,6 +12,19 @@ package enum SealedImage {
     package static func make(copying path: String, name: String) throws(SystemCallError)
         -> OwnedDescriptor
     {
+        let file = try open(path)
+        let image = try OwnedDescriptor.take(unsafe clinux_memfd_create(name), from: "memfd_create")
+        try copy(from: file, to: image, byteCount: try fileSize(file))
+        try checked(clinux_seal(image.rawValue), "F_ADD_SEALS")
+        return image
+    }
+
+    /// Does all that `make` does short of copying, to learn whether it would work.
+    package static func check(_ path: String) throws(SystemCallError) {
+        _ = try open(path).rawValue
+    }
+
+    private static func open(_ path: String) throws(SystemCallError) -> OwnedDescriptor {
         let file = try OwnedDescriptor.take(
             unsafe clinux_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY), from: "open")
         var status = stat()
@@ -27,10 +40,7 @@ package enum SealedImage {
         guard status.st_size <= byteCountMax else {
             throw SystemCallError("open of a file above 1 GiB", code: EFBIG)
         }
-        let image = try OwnedDescriptor.take(unsafe clinux_memfd_create(name), from: "memfd_create")
-        try copy(from: file, to: image, byteCount: Int(status.st_size))
-        try checked(clinux_seal(image.rawValue), "F_ADD_SEALS")
-        return image
+        return file
     }
 
     private static func copy(

@@ -24,7 +24,7 @@ package enum SandboxFile {
             var problems = ProblemList(file: path)
             problems.error(failure.code, at: .start, ConfigPath(), failure.message)
             return SandboxFileReport(
-                failure.isContentProblem ? .invalid : .notReadable, problems: problems.problems)
+                failure.isContentProblem ? .invalid : .notReadable, problems: problems)
         }
     }
 
@@ -38,13 +38,13 @@ package enum SandboxFile {
     package static func load(bytes: [UInt8], name: String, folder: String) -> SandboxFileReport {
         var problems = ProblemList(file: name)
         guard let tree = tree(of: bytes, &problems) else {
-            return SandboxFileReport(.invalid, problems: problems.problems)
+            return SandboxFileReport(.invalid, problems: problems)
         }
         var reader = ConfigReader(folder: folder, problems: problems)
         let configuration = reader.readConfiguration(tree)
         let outcome = reader.problems.hasErrors ? SandboxFileReport.Outcome.invalid : .loaded
         return SandboxFileReport(
-            outcome, configuration: configuration, problems: reader.problems.problems)
+            outcome, configuration: configuration, problems: reader.problems)
     }
 
     /// The tree of a strict JSON text, or nil after a syntax error.

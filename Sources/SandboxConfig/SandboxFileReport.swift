@@ -23,29 +23,32 @@ package struct SandboxFileReport: Sendable {
     package let warningCount: Int
 
     init(
-        _ outcome: Outcome, configuration: SupervisorConfiguration? = nil,
-        problems: [ConfigProblem]
+        _ outcome: Outcome, configuration: SupervisorConfiguration? = nil, problems: ProblemList
     ) {
         self.outcome = outcome
         self.configuration = outcome == .loaded ? configuration : nil
-        // Stable order: what was found first comes first at one position.
-        let sorted = problems.enumerated()
-            .sorted { ($0.element.position, $0.offset) < ($1.element.position, $1.offset) }
-            .map(\.element)
-        self.problems = Array(sorted.prefix(Self.problemCountMax))
-        errorCount = problems.count { $0.severity == .error }
-        warningCount = problems.count - errorCount
+        self.problems = problems.first
+        errorCount = problems.errorCount
+        warningCount = problems.warningCount
+    }
+
+    /// `report` with nothing but errors.
+    private init(hardening report: SandboxFileReport) {
+        outcome = .invalid
+        configuration = nil
+        problems = report.problems.map { problem in
+            var copy = problem
+            copy.severity = .error
+            return copy
+        }
+        errorCount = report.errorCount + report.warningCount
+        warningCount = 0
     }
 
     /// The same report under `--strict`: every warning is an error, so nothing starts.
     package func treatingWarningsAsErrors() -> SandboxFileReport {
         guard outcome == .loaded, !problems.isEmpty else { return self }
-        let harder = problems.map { problem in
-            var copy = problem
-            copy.severity = .error
-            return copy
-        }
-        return SandboxFileReport(.invalid, problems: harder)
+        return SandboxFileReport(hardening: self)
     }
 
     /// All problems and the closing count, one a line; empty when there is nothing to say.

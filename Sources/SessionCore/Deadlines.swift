@@ -14,7 +14,7 @@ struct Deadlines: Hashable, Sendable {
     /// While malformed packets are counted together; nothing is due then.
     var malformedWindow: UInt64?
 
-    /// A halt is asked for again after a while, and given up later.
+    /// A halt is asked for again after a while, and given up later; `attach` asks only once.
     struct Halt: Hashable, Sendable {
         var repeatAt: UInt64
         var giveUpAt: UInt64
@@ -94,11 +94,6 @@ extension DebugSession {
             closeClient("the guest could not be halted")
             return
         }
-        if guest == .running {
-            requestHalt()
-        } else {
-            // `attach` asks once; there is nothing to repeat.
-            deadlines.halt?.repeatAt = halt.giveUpAt
-        }
+        requestHalt()
     }
 }

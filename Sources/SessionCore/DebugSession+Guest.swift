@@ -176,14 +176,11 @@ extension DebugSession {
 
     /// Lets the guest go on; the reply is the next stop.
     mutating func run(_ mode: ResumeMode) {
-        if outstanding == nil {
-            actions.append(.sendToWorker(.resume(mode)))
-            guest = .running
-            if isInterruptWaiting { requestHalt() }
-            isInterruptWaiting = false
-        } else {
-            reply(.workerGone)
-        }
+        actions.append(.sendToWorker(.resume(mode)))
+        resumedCrash = stoppedGuest?.crash
+        guest = .running
+        if isInterruptWaiting { requestHalt() }
+        isInterruptWaiting = false
     }
 
     /// Tells the client that there is no guest any more and gives it time to close.

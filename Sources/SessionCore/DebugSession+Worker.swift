@@ -45,7 +45,9 @@ extension DebugSession {
         case (.extendedState(let command), .refused):
             extendedStateCame(nil, for: command)
         case (_, .refused(let refusal)): reply(refusal.error, text: refusal.text)
-        default: workerMisbehaved()
+        default:
+            workerMisbehaved()
+            if request.hasClientWaiting { reply(.workerGone) }
         }
     }
 
@@ -128,11 +130,12 @@ extension DebugSession {
     }
 
     private mutating func resumeRefused(_ refusal: DebugRefusal) {
-        guard refusal == .crashed else {
+        guard refusal == .crashed, let crash = resumedCrash else {
             actions.append(.log(.error, "the worker refused to resume: \(refusal)"))
             return closeClient("the guest could not be resumed")
         }
-        reportEnd(.killed(signal: StopReply.Signal.segmentationFault))
+        deadlines.halt = nil
+        reportEnd(.killed(signal: crash.signal))
         serveWaiting()
     }
 
@@ -173,6 +176,8 @@ extension DebugSession {
 
     private mutating func workerMisbehaved() {
         actions.append(.log(.error, "the worker said something unexpected"))
+        // Whoever cannot be understood cannot be told to let the guest go either.
+        actions.append(.closeWorker)
         workerLost()
     }
 }

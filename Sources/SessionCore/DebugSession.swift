@@ -7,6 +7,7 @@
 // `DebugSession+Commands.swift` (what a packet does) and `DebugSession+Worker.swift`.
 
 package import GDBRemote
+import GuestModel
 package import WireProtocol
 
 /// The state of one stub between its client and its worker.
@@ -28,6 +29,9 @@ package struct DebugSession: Sendable {
     /// What the shell has to do, in this order.
     package enum Action: Hashable, Sendable {
         case sendToWorker(DebugRequest)
+        /// Close the worker's connection, so that it lets the guest go; no `workerLost` is expected
+        /// for it.
+        case closeWorker
         case sendToClient([UInt8])
         /// Close the client's connection; no `clientLost` is expected for it.
         case closeClient(reason: String)
@@ -62,6 +66,8 @@ package struct DebugSession: Sendable {
     let identity: TargetIdentity
     var client = Client.none
     var guest = Guest.detached
+    /// What the guest that was resumed last had crashed with; nil for a sound one.
+    var resumedCrash: GuestCrash?
     /// The request that the worker has not answered yet.
     var outstanding: OutstandingRequest?
     /// A detach that must wait for the reply to `outstanding`.
@@ -102,7 +108,7 @@ package struct DebugSession: Sendable {
         switch event {
         case .clientConnected: clientConnected()
         case .clientLost: if client != .none { endClient(reason: "connection lost") }
-        case .workerSaid(let reply): workerSaid(reply)
+        case .workerSaid(let reply): if !isWorkerLost { workerSaid(reply) }
         case .workerLost: workerLost()
         case .stopOrdered: leave()
         case .tick: expire()
@@ -116,13 +122,16 @@ package struct DebugSession: Sendable {
         let bytes = buffer.span.extracting(first: count)
         var index = 0
         while client != .none, let event = decoder.receive(bytes, from: &index) {
+            // Packets do not overlap: whatever began has come to its end.
+            deadlines.packet = nil
             handle(event)
             if encoder.bytes.count > Self.repliesBytesMax {
                 closeClient("too many packets at once")
             }
         }
-        deadlines.packet =
-            client != .none && decoder.isInsidePacket ? now + Deadlines.packetTime : nil
+        if client != .none, decoder.isInsidePacket, deadlines.packet == nil {
+            deadlines.packet = now + Deadlines.packetTime
+        }
         return takeActions()
     }
 

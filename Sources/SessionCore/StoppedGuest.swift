@@ -20,15 +20,17 @@ struct StoppedGuest: Hashable, Sendable {
         windows = event.windows
     }
 
-    /// Kept for reading only.
-    var isCrashed: Bool {
+    /// Why it is kept for reading only; nil when it can go on.
+    var crash: GuestCrash? {
         switch reason {
-        case .crashed: true
+        case .crashed(let crash): crash
         case .entryPoint, .attached, .interrupted, .stepped, .softwareBreakpoint,
             .hardwareBreakpoint, .guestTrap:
-            false
+            nil
         }
     }
+
+    var isCrashed: Bool { crash != nil }
 
     /// The bytes at `address` if a window holds all of them.
     func memory(at address: GuestVirtualAddress, byteCount: Int) -> ArraySlice<UInt8>? {

@@ -1,3 +1,4 @@
+import Glibc
 import LinuxSystem
 import SessionCore
 import WireProtocol
@@ -22,6 +23,7 @@ struct StubLoop: ~Copyable {
     private var client: ClientConnection?
     private var turnedAway: TurnedAwayClient?
     private var isWorkerLost = false
+    private var isSupervisorGone = false
     private var exitCode: StubProgram.ExitCode?
 
     private var set = PollSet([Int32](repeating: -1, count: Slot.count))
@@ -56,7 +58,7 @@ struct StubLoop: ~Copyable {
         set.watch(
             client?.descriptor.rawValue ?? -1, at: Slot.client,
             forOutput: client?.hasPending ?? false)
-        set.watch(descriptors.control.rawValue, at: Slot.control)
+        set.watch(isSupervisorGone ? -1 : descriptors.control.rawValue, at: Slot.control)
         set.watch(isFull ? -1 : number(of: descriptors.tcpListener), at: Slot.tcpListener)
         set.watch(isFull ? -1 : number(of: descriptors.unixListener), at: Slot.unixListener)
         set.watch(turnedAway?.descriptor.rawValue ?? -1, at: Slot.turnedAway)
@@ -146,8 +148,10 @@ struct StubLoop: ~Copyable {
     private mutating func serveControl() {
         switch receive(descriptors.control, into: &frameBuffer) {
         case .nothing: break
-        // The supervisor is gone: let everything go at once.
-        case .ended: handle(.stopOrdered)
+        case .ended:
+            // Let everything go at once; the end stays readable, so it is not looked at again.
+            isSupervisorGone = true
+            handle(.stopOrdered)
         case .bytes(let count):
             do throws(WireError) {
                 switch try StubOrder(frame: frameBuffer, count: count) {
@@ -202,8 +206,14 @@ struct StubLoop: ~Copyable {
 
     private mutating func loseWorker() {
         guard !isWorkerLost else { return }
-        isWorkerLost = true
+        closeWorker()
         handle(.workerLost)
+    }
+
+    /// The worker sees the end of its session and lets the guest go.
+    private mutating func closeWorker() {
+        isWorkerLost = true
+        _ = shutdown(descriptors.worker.rawValue, Int32(SHUT_RDWR))
     }
 
     private mutating func handle(_ event: DebugSession.Event) {
@@ -214,6 +224,7 @@ struct StubLoop: ~Copyable {
         for action in actions {
             switch action {
             case .sendToWorker(let request): sendToWorker(request)
+            case .closeWorker: closeWorker()
             case .sendToClient(let bytes):
                 if let client, !client.send(bytes, now: now) { loseClient() }
             case .closeClient(let reason):

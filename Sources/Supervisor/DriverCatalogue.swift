@@ -48,6 +48,17 @@ final class DriverCatalogue {
         DriverSelection.choose(choice) { result(of: $0) }
     }
 
+    /// What is known of each driver that was looked at, one line each.
+    var descriptions: [String] {
+        DriverName.allCases.compactMap { name in
+            switch results[name] {
+            case .none: nil
+            case .usable(let capabilities): "\(name.rawValue): \(capabilities.text)"
+            case .unusable(let reason): "\(name.rawValue): not usable: \(reason)"
+            }
+        }
+    }
+
     private func result(of name: DriverName) -> ProbeResult {
         if let known = results[name] { return known }
         let result = DriverProbe.run(name, programs: programs)

@@ -103,22 +103,26 @@ final class Sandbox {
     // MARK: Turn of the loop
 
     /// What to wait for input on.
-    var descriptors: [Int32] { (worker?.descriptors ?? []) + (stub.child?.descriptors ?? []) }
+    var workerDescriptors: [Int32] { worker?.descriptors ?? [] }
+    var stubDescriptors: [Int32] { stub.child?.descriptors ?? [] }
 
     /// When something is to be done although nothing came.
     var nextDeadline: UInt64? {
         [worker?.nextLook, stub.nextDeadline, voices.nextReport].compactMap { $0 }.min()
     }
 
-    func isDue(at now: UInt64) -> Bool { nextDeadline.map { $0 <= now } ?? false }
+    private func isDue(at now: UInt64) -> Bool { nextDeadline.map { $0 <= now } ?? false }
 
     /// Whether no process of this sandbox lives.
     var isQuiet: Bool { worker == nil && stub.child == nil }
 
-    func serve(now: UInt64) {
-        serveWorker(now: now)
-        serveStub(now: now)
-        voices.report(at: now)
+    /// Does what input or the time asks for; a child that said nothing costs no call.
+    func serve(now: UInt64, workerIsReady: Bool, stubIsReady: Bool) {
+        let isDue = isDue(at: now)
+        if workerIsReady || isDue { serveWorker(now: now) }
+        // A dead worker makes its stub superfluous, so both are looked at.
+        if stubIsReady || workerIsReady || isDue { serveStub(now: now) }
+        if isDue { voices.report(at: now) }
     }
 
     private func serveWorker(now: UInt64) {

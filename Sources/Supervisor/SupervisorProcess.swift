@@ -142,21 +142,24 @@ package final class SupervisorProcess {
     private func supervise(_ signals: borrowing SignalQueue) {
         while true {
             var watched = [signals.descriptor.rawValue, mailbox.descriptor]
-            var places: [Range<Int>] = []
+            var places: [(worker: Range<Int>, stub: Range<Int>)] = []
             for sandbox in sandboxes {
                 let first = watched.count
-                watched += sandbox.descriptors
-                places.append(first..<watched.count)
+                watched += sandbox.workerDescriptors
+                let middle = watched.count
+                watched += sandbox.stubDescriptors
+                places.append((first..<middle, middle..<watched.count))
             }
             var set = PollSet(watched)
             set.wait(milliseconds: waitMilliseconds)
             let now = monotonicNanoseconds()
-            for (sandbox, place) in zip(sandboxes, places)
-            where place.contains(where: set.isReadable) || sandbox.isDue(at: now) {
-                sandbox.serve(now: now)
+            for (sandbox, place) in zip(sandboxes, places) {
+                sandbox.serve(
+                    now: now, workerIsReady: place.worker.contains(where: set.isReadable),
+                    stubIsReady: place.stub.contains(where: set.isReadable))
             }
-            while let signal = signals.next() { stop(by: signal) }
-            serveMailbox()
+            while set.isReadable(0), let signal = signals.next() { stop(by: signal) }
+            if set.isReadable(1) { serveMailbox() }
             if !phase.isServing, sandboxes.allSatisfy(\.isQuiet) { return stopControlServer() }
             if case .stopping(let deadline) = phase, now >= deadline { killAll() }
         }

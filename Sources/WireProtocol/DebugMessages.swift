@@ -2,8 +2,9 @@ package import GuestModel
 
 /// What the stub asks of the worker, one at a time.
 ///
-/// The next one follows the reply to the last, or, after `resume`, the `stopped` or `ended` event.
-/// Only `interrupt` and `detach` may come in between.
+/// Each one waits for the reply to the last; no request comes in between, not even `detach`. Where the
+/// reply is followed by an event (`attach`), or the event is all there is (`resume`), only `detach`
+/// may come before it and, after `resume`, `interrupt`.
 package enum DebugRequest: WireMessage, Hashable {
     /// A client is there: halt the guest. Reply `attached`, then `stopped` or `ended`.
     case attach

@@ -115,7 +115,7 @@ struct BreakpointTable {
     }
 
     /// Takes the breakpoint at `address` out for one instruction while `body` runs.
-    func withoutBreakpoint<Result>(
+    mutating func withoutBreakpoint<Result>(
         at address: GuestVirtualAddress, in guest: Guest,
         _ body: () throws(HypervisorError) -> Result
     ) throws(HypervisorError) -> Result {
@@ -123,11 +123,19 @@ struct BreakpointTable {
         if let place, let original = originals[place] {
             _ = guest.memory.write([original], at: place)
         }
+        // Whatever happens to the one instruction, the session's breakpoints are its own again.
+        defer { putBack(at: place, in: guest) }
         try guest.vcpu.setBreakpoints(breakpoints(except: address))
         let result = try body()
-        if let place { _ = guest.memory.write([Self.breakpointInstruction], at: place) }
         try guest.vcpu.setBreakpoints(breakpoints(except: nil))
         return result
+    }
+
+    /// Patches a byte again; what it holds now, which the instruction may have written, lies under it.
+    private mutating func putBack(at place: GuestPhysicalAddress?, in guest: Guest) {
+        guard let place, let byte = guest.byte(at: place) else { return }
+        originals[place] = byte
+        _ = guest.memory.write([Self.breakpointInstruction], at: place)
     }
 
     /// Replaces patched bytes in `bytes`, which were read at `start`, by the original ones.

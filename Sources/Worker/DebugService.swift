@@ -181,13 +181,13 @@ extension VCPULoop {
     private func writeMemory(
         _ bytes: [UInt8], at address: GuestVirtualAddress
     ) throws(DebugRefusal) {
-        guard let range = GuestVirtualRange(start: address, byteCount: bytes.count) else {
+        guard GuestVirtualRange(start: address, byteCount: bytes.count) != nil else {
             throw .invalid
         }
         let patched = breakpoints.patched(bytes, at: address)
         guard guest.write(patched.span, at: address) else { throw .notMapped }
         breakpoints.noteWritten(bytes, at: address)
-        guest.vcpu.codeChanged([range])
+        guest.vcpu.codeChanged()
     }
 
     private func write(_ registers: RegisterFile) throws(DebugRefusal) {

@@ -61,7 +61,7 @@ final class Guest {
             vcpu.translationsChanged()
             try vcpu.write(state.system)
             try vcpu.write(state.general)
-            vcpu.codeChanged(plan.codeRanges)
+            vcpu.codeChanged()
         } catch {
             throw .driver(error)
         }

@@ -82,8 +82,8 @@ package enum WorkerProcess {
             let capabilities = try driver.probe()
             let limited = capabilities.isLimited ? "yes" : "no"
             writeLine(
-                "driver=\(name) usable=yes limited=\(limited) capabilities=\(capabilities.rawValue)"
-            )
+                "driver=\(name) usable=yes limited=\(limited) "
+                    + "capabilities=\(capabilities.rawValue) (\(capabilities.text))")
             return WorkerExit.finished.rawValue
         } catch {
             writeLine("driver=\(name) usable=no reason=\(error)")

@@ -14,15 +14,17 @@ struct Program: ParsableCommand {
         commandName: "hyperlight-supervisor",
         abstract: "Runs Hyperlight micro-VM guests, each in a jailed process of its own.",
         discussion: """
-            Starts one worker and one gdb stub for every sandbox of the configuration and keeps them
-            going. Runs in the foreground; SIGTERM or SIGINT ends it politely, a second one at once.
+            Starts one worker and one gdb stub for every sandbox of the configuration
+            and keeps them going. Runs in the foreground; SIGTERM or SIGINT ends it
+            politely, a second one at once.
 
             Examples:
               hyperlight-supervisor --config sandboxes.json
               hyperlight-supervisor --check --config sandboxes.json
 
-            Exit codes: 0 clean, 64 usage, 66 file missing, 71 operating-system error, 73 cannot
-            create a socket or another supervisor runs, 78 configuration.
+            Exit codes: 0 clean; 64 usage; 66 a file is missing; 69 no usable hypervisor
+            (--check); 70 internal error; 71 operating-system error; 73 cannot create a
+            socket, or another supervisor runs; 78 configuration.
             """,
         version: "hyperlight-supervisor \(projectVersion) (\(buildID), guest ABI 0.17)")
 
@@ -32,7 +34,7 @@ struct Program: ParsableCommand {
     @Option(help: "Configuration file; also HYPERLIGHT_CONFIG.")
     var config: String?
 
-    @Flag(help: "Check the configuration, start nothing.")
+    @Flag(help: "Check the configuration, the files it names and the drivers; start nothing.")
     var check = false
 
     @Flag(help: "Take every warning about the configuration as an error.")
@@ -66,7 +68,15 @@ struct Program: ParsableCommand {
         guard let configuration = report.configuration else {
             throw ExitCode(report.outcome.rawValue)
         }
-        if !check { try serve(configuration, path: path) }
+        if check { throw ExitCode(checkBeyondTheFile(configuration).rawValue) }
+        try serve(configuration, path: path)
+    }
+
+    private func checkBeyondTheFile(_ configuration: SupervisorConfiguration) -> SupervisorExit {
+        let log = Logger.supervisor(form: .human, level: .critical)
+        let result = ConfigurationCheck(configuration, log: log)
+        if format == .human { print(result.text, terminator: "") }
+        return result.exit
     }
 
     private static func checkText(_ report: SandboxFileReport, _ path: String) -> String {

@@ -56,6 +56,10 @@ struct StatusTableTests {
         #expect(StatusTable.size(bytes) == text)
     }
 
+    @Test func `characters that turn around or hide their neighbours do not either`() {
+        #expect(TextTable.printable("a\u{202E}b\u{200B}c\u{2028}d\u{E9}") == "a?b?c?d\u{E9}")
+    }
+
     @Test func `control characters do not reach the terminal`() {
         var table = TextTable(header: ["A"])
         table.append(["x\u{1B}[2J"])
@@ -152,6 +156,13 @@ struct DebuggerCommandTests {
         #expect(throws: Failure.notDebuggable("a", "debugging is off for this sandbox")) {
             try DebuggerCommand(details(DebugStatus(state: .off)), isUsableSocket: { _ in true })
         }
+    }
+
+    @Test func `what drives a terminal is spelled out`() throws {
+        let command = try DebuggerCommand(
+            details(Self.both, symbols: "/a\u{1B}[2J%s"), isUsableSocket: { _ in false })
+        #expect(command.shellText.contains(#"-ex "$(printf -- 'file\040/a\033\1332J\045s')" -ex"#))
+        #expect(command.shellText.utf8.allSatisfy { (0x20..<0x7F).contains($0) })
     }
 
     @Test func `odd paths are quoted for gdb and for the shell`() throws {

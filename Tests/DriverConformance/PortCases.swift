@@ -82,6 +82,19 @@ let portCases: [ConformanceCase] = [
             try guest.expect(.portWrite(port: 99, size: 4, value: UInt32(round)), at: 6)
         }
     },
+    ConformanceCase("more OUTs in a row than a driver may expect all exit exactly") { guest in
+        let count = 80
+        let pair: [UInt8] = [0xE6, 0x65, 0x48, 0xFF, 0xC3]  // out 101, al; inc rbx
+        let back = UInt32(bitPattern: Int32(-pair.count * count - 5))
+        try guest.load(
+            [[UInt8]](repeating: pair, count: count).flatMap(\.self)
+                + [0xE9] + (0..<4).map { UInt8(truncatingIfNeeded: back >> (8 * $0)) })
+        for done in 0..<UInt64(3 * count) {
+            let offset = UInt64(pair.count) * (done % UInt64(count)) + 2
+            try guest.expect(.portWrite(port: 101, size: 1, value: 0), at: offset)
+            try expectEqual(try guest.registers.rbx, done, "RBX")
+        }
+    },
     ConformanceCase("an OUT that the guest wrote itself exits too") { guest in
         // Nothing tells the driver of this code, so only the exit itself is promised at once.
         try guest.load([

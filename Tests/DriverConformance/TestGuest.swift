@@ -17,10 +17,7 @@ final class TestGuest {
     /// Puts `code` at `address` and tells the driver; the vCPU stays where it is.
     func place(_ code: [UInt8], at address: UInt64 = TestMemory.code) throws {
         try write(code, at: address)
-        guard let range = GuestVirtualRange(start: .init(address), byteCount: code.count) else {
-            throw ConformanceFailure(description: "code wraps around")
-        }
-        vcpu.codeChanged([range])
+        vcpu.codeChanged()
     }
 
     /// Puts `code` at the usual address and the vCPU in front of it.

@@ -84,6 +84,47 @@ extension IntegrationTests {
         }
 
         @Test(arguments: Driver.present)
+        func `1: a step after a free run goes where steps from the start went`(
+            driver: Driver
+        ) throws {
+            let entry = SandboxEntry(
+                "a", "counter", on: driver, port: try RunningSupervisor.freePort())
+            try RunningSupervisor.with([entry]) { supervisor in
+                try supervisor.waitForHeldGuest("a")
+                let client = try RSPClient(supervisor.debugSocket("a"))
+                try client.attach()
+                // The loop has no branch, so every address has one successor.
+                let successors = try successors(client)
+                for _ in 0..<60 {
+                    client.send("vCont;c")
+                    client.send(raw: [3])
+                    try #expect(client.receive().hasPrefix("T02"))
+                    for _ in 0..<3 {
+                        let place = try client.readRegister(16)
+                        try #expect(client.ask("vCont;s").hasPrefix("T05"))
+                        try #expect(client.readRegister(16) == successors[place], "\(hex(place))")
+                    }
+                }
+            }
+        }
+
+        /// Where a step leads, for every instruction of the loop; found by stepping around it twice.
+        private func successors(_ client: RSPClient) throws -> [UInt64: UInt64] {
+            let tick = try image.address(of: "tick")
+            var successors: [UInt64: UInt64] = [:]
+            var place = try client.readRegister(16)
+            var rounds = 0
+            while rounds < 3 {
+                try #expect(client.ask("vCont;s").hasPrefix("T05"))
+                let next = try client.readRegister(16)
+                successors[place] = next
+                place = next
+                if place == tick { rounds += 1 }
+            }
+            return successors
+        }
+
+        @Test(arguments: Driver.present)
         func `2: four hardware breakpoints work, the fifth is refused in words`(
             driver: Driver
         ) throws {

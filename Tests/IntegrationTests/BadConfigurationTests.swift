@@ -154,7 +154,11 @@ extension IntegrationTests {
                 }
                 try supervisor.waitForEvent("missing", "sandbox.state", containing: "nothing-here")
                 try supervisor.expectTicking("good", counter)
-                try #expect(supervisor.status("good").state == .running)
+                // The debugger that looked has just left; running is reported when it has lasted.
+                try supervisor.waitForEvent("good", "debug.detached")
+                try Deadline.wait(.seconds(5), for: "the good guest to run again") {
+                    try supervisor.status("good").state == .running
+                }
             }
         }
     }

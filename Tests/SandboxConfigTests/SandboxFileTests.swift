@@ -179,6 +179,19 @@ struct SandboxFileTests {
         #expect(report.summary == "70 errors (the first 50 are shown); nothing was started")
     }
 
+    @Test(arguments: [true, false])
+    func `all of very many problems are counted and the first ones shown`(isOutsideFirst: Bool) {
+        let keys = (0..<1500).map { "\"zzzzzz\($0)\":1" }.joined(separator: ",")
+        let inside = "\"sandboxes\":[{\(keys)}]"
+        let text = isOutsideFirst ? "\(keys),\(inside)" : "\(inside),\(keys)"
+        let report = report("{\"version\":1,\(text)}")
+        #expect(report.errorCount >= 3000)
+        let shown = report.problems.map(\.path).filter { $0.contains("zzzzzz") }
+        #expect(shown.count >= 48)
+        let place = isOutsideFirst ? "" : "sandboxes[0]."
+        #expect(shown == shown.indices.map { "\(place)zzzzzz\($0)" })
+    }
+
     @Test(arguments: Self.mistakes)
     func `a mistake is named with its place`(_ mistake: MistakeCase) {
         let report = report(mistake.text)

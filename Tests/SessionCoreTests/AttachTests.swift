@@ -143,7 +143,9 @@ extension DebugSession.Action {
     var isClose: Bool {
         switch self {
         case .closeClient: true
-        case .sendToWorker, .sendToClient, .reportAttached, .reportDetached, .log, .exit: false
+        case .sendToWorker, .closeWorker, .sendToClient, .reportAttached, .reportDetached, .log,
+            .exit:
+            false
         }
     }
 }

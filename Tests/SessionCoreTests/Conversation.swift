@@ -42,9 +42,11 @@ struct Conversation {
 
     /// The client sends these bytes as they are.
     @discardableResult
-    mutating func bytes(_ text: String) -> [Action] {
-        let bytes = Array(text.utf8)
-        return session.receive(bytes, count: bytes.count, now: now)
+    mutating func bytes(_ text: String) -> [Action] { bytes(Array(text.utf8)) }
+
+    @discardableResult
+    mutating func bytes(_ bytes: [UInt8]) -> [Action] {
+        session.receive(bytes, count: bytes.count, now: now)
     }
 
     @discardableResult

@@ -175,4 +175,26 @@ struct DetachTests {
         #expect(conversation.seconds(29) == [])
         #expect(conversation.seconds(1).contains { $0.isClose })
     }
+
+    @Test func `a packet that comes in drops has no more time than others`() {
+        var conversation = Conversation.stopped()
+        conversation.bytes("$m")
+        for _ in 0..<29 {
+            conversation.bytes("4")
+            #expect(conversation.seconds(1) == [])
+        }
+        conversation.bytes("4")
+        #expect(conversation.seconds(1).contains { $0.isClose })
+    }
+
+    @Test func `each packet has its own time`() {
+        var conversation = Conversation.stopped()
+        conversation.bytes("$q")
+        for _ in 0..<3 {
+            #expect(conversation.seconds(20) == [])
+            #expect(conversation.bytes("C#b4$q") == [.says("QC1")])
+        }
+        conversation.bytes("C#b4")
+        #expect(conversation.nextDeadline == nil)
+    }
 }

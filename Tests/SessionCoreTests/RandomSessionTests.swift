@@ -159,6 +159,7 @@ private struct RandomGame {
             case .exit: restart()
             case .log(.error, let text):
                 if text.contains("unexpected") { mistakes.append(text) }
+            case .closeWorker: mistakes.append("closed a worker that keeps to the rules")
             case .log, .reportAttached, .reportDetached: break
             }
         }

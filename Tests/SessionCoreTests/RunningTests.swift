@@ -176,6 +176,17 @@ struct RunningTests {
         var conversation = Conversation.stopped()
         let actions = conversation.worker(.memory([1]))
         #expect(actions.contains { if case .log(.error, _) = $0 { true } else { false } })
+        #expect(actions.last == .closeWorker)
+        #expect(conversation.worker(.stopped(.example)) == [])
         #expect(conversation.client("vCont;c") == [.says("X09")])
+    }
+
+    @Test func `a client that waits for an answer of another kind is told`() {
+        var conversation = Conversation.stopped()
+        conversation.client("m0,8")
+        let actions = conversation.worker(.done)
+        #expect(actions.contains(.closeWorker))
+        #expect(actions.last == .says("E05"))
+        #expect(conversation.happens(.clientLost).last == .exit)
     }
 }

@@ -225,9 +225,21 @@ struct CrashedTests {
         #expect(conversation.worker(.ended(.crashed(.tripleFault))) == [.says("X0b")])
     }
 
-    @Test func `a worker that refuses to resume a crash has ended it too`() {
-        var conversation = crashed
+    @Test(arguments: [
+        (GuestCrash.tripleFault, "X0b"), (.aborted(code: 1, text: "full"), "X06"),
+        (.unsupportedInstruction(bytes: [0x0F, 0x0B]), "X04"),
+    ])
+    func `a worker that refuses to resume a crash has ended it too`(
+        _ crash: GuestCrash, _ answer: String
+    ) {
+        var conversation = Conversation.stopped(.example(.crashed(crash)))
         conversation.client("c")
-        #expect(conversation.worker(.refused(.crashed)) == [.says("X0b")])
+        #expect(conversation.worker(.refused(.crashed)) == [.says(answer)])
+        #expect(conversation.client("?") == [.says(answer)])
+    }
+
+    @Test func `a worker that calls a sound guest crashed loses the client`() {
+        var conversation = Conversation.running()
+        #expect(conversation.worker(.refused(.crashed)).contains { $0.isClose })
     }
 }

@@ -15,7 +15,7 @@ final class StubProcess {
     /// How long anything may take, in milliseconds.
     static let patience: Int32 = 5000
 
-    enum Failure: Error {
+    enum Failure: Error, Equatable {
         case nothingCame
         case ended
         case notClosed

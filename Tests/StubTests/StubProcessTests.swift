@@ -1,3 +1,4 @@
+import Glibc
 import GuestModel
 import LinuxSystem
 import Testing
@@ -108,6 +109,15 @@ struct StubProcessTests {
         #expect(try stub.end() == .exited(0))
     }
 
+    @Test func `the supervisor's end detaches first`() throws {
+        let (stub, client) = try attached()
+        _ = shutdown(stub.control.rawValue, Int32(SHUT_RDWR))
+        #expect(try stub.request() == .detach(.asConfigured))
+        _ = try client.waitForEnd()
+        stub.answer(.done)
+        #expect(try stub.end() == .exited(0))
+    }
+
     @Test func `a polite stop without a client ends at once`() throws {
         let stub = try StubProcess()
         stub.order(.stop)
@@ -121,6 +131,15 @@ struct StubProcessTests {
         #expect(try stub.request() == .resume(.continue))
         _ = send(stub.worker, [1, 2, 3])
         try client.expect("$X09#c1")
+        #expect(throws: StubProcess.Failure.ended) { try stub.request() }
+    }
+
+    @Test func `a worker that answers what nobody asked is left while the client stays`() throws {
+        let (stub, client) = try attached()
+        stub.answer(.memory([1]))
+        #expect(throws: StubProcess.Failure.ended) { try stub.request() }
+        client.say("+$vCont;c#a8")
+        try client.expect("+$X09#c1")
     }
 
     @Test func `a megabyte in one packet is refused and the next one served`() throws {

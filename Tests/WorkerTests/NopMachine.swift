@@ -34,7 +34,7 @@ import LinuxSystem
     func write(_ system: SystemRegisters) throws(HypervisorError) { state.system = system }
     func readExtendedState() throws(HypervisorError) -> ExtendedState? { nil }
     func write(_ extended: ExtendedState) throws(HypervisorError) {}
-    func codeChanged(_ ranges: [GuestVirtualRange]) {}
+    func codeChanged() {}
     func translationsChanged() {}
     func clearKick() { unsafe kicked.pointee = 0 }
 

@@ -55,7 +55,7 @@ enum DoctorText {
             let gap = String(repeating: " ", count: width - check.name.count + 2)
             let first =
                 "\(check.verdict.rawValue)  \(check.name)\(gap)\(TextTable.printable(check.detail))\n"
-            return first + (check.remedy.map { "      remedy: \($0)\n" } ?? "")
+            return first + (check.remedy.map { "      remedy: \(TextTable.printable($0))\n" } ?? "")
         }
         let warnings = report.checks.count { $0.verdict == .warn }
         let failures = report.checks.count { $0.verdict == .fail }

@@ -1,5 +1,3 @@
-package import GuestModel
-
 /// What the guest's page tables say about one address.
 package struct Translation: Hashable, Sendable {
     package let physicalAddress: GuestPhysicalAddress
@@ -20,7 +18,9 @@ package struct Translation: Hashable, Sendable {
     }
 }
 
-/// Walks page tables as the CPU does, without changing accessed and dirty bits.
+/// The one walk of guest page tables, for the debugger and for drivers that deliver exceptions.
+///
+/// It goes as the CPU does, without changing accessed and dirty bits.
 ///
 /// The tables are the guest's and hostile: at most four words are read a walk, each once, and an
 /// entry that points where no memory is ends it.

@@ -1,11 +1,10 @@
-import GuestABI
 import GuestModel
 import Testing
 
 /// Page walks over tables that a hostile guest could have written.
 struct PageWalkTests {
     private static let start: UInt64 = 0x10_0000
-    private let memory = TestMemory(start: start, byteCount: 0x10000)
+    private let memory = FlatMemory(start: start, byteCount: 0x10000)
     private let system = SystemRegisters.longMode(pageTable: GuestPhysicalAddress(start))
 
     private func put(_ value: UInt64, _ table: UInt64, _ slot: UInt64) {

@@ -1,5 +1,3 @@
-package import GuestModel
-
 /// Appends what `range` holds to `bytes`, up to the first page that is not mapped or has no memory.
 ///
 /// Allocates nothing but room in `bytes`; the caller bounds the range.
