@@ -240,5 +240,12 @@ let package = Package(
                 "Worker",
             ],
             swiftSettings: nearC),
+        .testTarget(
+            name: "SupervisorTests",
+            dependencies: [
+                "GuestModel", "LinuxListening", "LinuxSystem", "SandboxConfig", "Supervisor",
+                "WireProtocol",
+            ],
+            swiftSettings: strict),
     ]
 )

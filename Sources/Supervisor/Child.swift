@@ -8,6 +8,8 @@ final class Child {
     static let greetingNanoseconds: UInt64 = 5_000_000_000
     /// How long a stub may take to let its client go and end.
     static let leavingNanoseconds: UInt64 = 5_000_000_000
+    /// How long a child may live without its control socket.
+    static let endingNanoseconds: UInt64 = 2_000_000_000
 
     let processID: Int32
     private let process: ChildProcess
@@ -21,6 +23,8 @@ final class Child {
         case serving
         /// Asked to end.
         case leaving(deadline: UInt64)
+        /// It has closed its control socket, as every process does that ends.
+        case ending(deadline: UInt64)
         /// Nothing is left to be done but to reap it.
         case killed
     }
@@ -38,8 +42,8 @@ final class Child {
 
     /// What to wait for input on.
     var descriptors: [Int32] {
-        // The control socket of a killed child may be at its end, and the loop would never rest.
-        if case .killed = stage { return [process.pidfd.rawValue] }
+        // A control socket at its end is always readable, and the loop would never rest.
+        if isLost { return [process.pidfd.rawValue] }
         if restsUntil != nil { return [process.pidfd.rawValue] }
         return [process.pidfd.rawValue, control.rawValue, output.rawValue]
     }
@@ -68,9 +72,10 @@ final class Child {
             case .bytes(let count): notices.append(try Notice(frame: control.message, count: count))
             case .nothing: return notices
             case .ended:
-                // It is ending, or it has closed what it must keep, and the loop would never rest.
-                // An end that has begun keeps its own exit code.
-                kill()
+                // Killing it now could take the place of the exit code with which it is ending.
+                if !isLost {
+                    stage = .ending(deadline: monotonicNanoseconds() + Self.endingNanoseconds)
+                }
                 return notices
             }
         }
@@ -103,7 +108,7 @@ final class Child {
     /// It will end by itself; in time, or it is killed.
     func expectEnd(within nanoseconds: UInt64) {
         switch stage {
-        case .leaving, .killed: return
+        case .leaving, .ending, .killed: return
         case .greeting, .serving: break
         }
         stage = .leaving(deadline: monotonicNanoseconds() + nanoseconds)
@@ -112,7 +117,7 @@ final class Child {
     /// When patience ends with a silent newcomer, or with one that was asked to leave.
     var deadline: UInt64? {
         switch stage {
-        case .greeting(let deadline), .leaving(let deadline): deadline
+        case .greeting(let deadline), .leaving(let deadline), .ending(let deadline): deadline
         case .serving, .killed: nil
         }
     }
@@ -120,8 +125,12 @@ final class Child {
     /// When it is to be looked at although nothing came.
     var nextLook: UInt64? { [deadline, restsUntil].compactMap { $0 }.min() }
 
-    var isKilled: Bool {
-        if case .killed = stage { true } else { false }
+    /// Whether only its end is still to come.
+    var isLost: Bool {
+        switch stage {
+        case .greeting, .serving, .leaving: false
+        case .ending, .killed: true
+        }
     }
 
     var isGreeting: Bool {

@@ -261,7 +261,7 @@ final class Sandbox {
     private static let firstProcessID: UInt32 = 4_194_305
 
     private func stubEnded(_ end: ProcessEnd, now: UInt64) {
-        let hasWorker = worker.map { !$0.isKilled } ?? false
+        let hasWorker = worker.map { !$0.isLost } ?? false
         switch stub.ended(isWanted: hasWorker && !condition.isOver, at: now) {
         case .expected: break
         case .restarts where end == .exited(0):

@@ -1,4 +1,3 @@
-import Glibc
 import LinuxSystem
 import Testing
 import WireProtocol
@@ -7,17 +6,21 @@ import WireProtocol
 
 struct ChildTests {
     @Test
-    func `a child that closes its control socket and lives is killed`() throws {
-        var stub: StubDouble? = try StubDouble()
-        let child = try #require(stub).child
+    func `a child that closes its control socket has two seconds to end`() throws {
+        let stub = try StubDouble()
+        let child = stub.child
+        child.greeted()
         try #expect(child.notices(StubNotice.self).isEmpty)
-        #expect(!child.isKilled)
-        try #require(stub).closePeer()
+        #expect(!child.isLost && child.deadline == nil)
+        stub.closePeer()
         try #expect(child.notices(StubNotice.self).isEmpty)
-        #expect(child.isKilled)
+        #expect(child.isLost)
         #expect(child.descriptors.count == 1)
-        stub = nil
-        #expect(kill(child.processID, 0) != 0)
+        let deadline = try #require(child.deadline)
+        #expect(deadline <= monotonicNanoseconds() + Child.endingNanoseconds)
+        child.leave(StubOrder.stop, within: Child.leavingNanoseconds)
+        try #expect(child.notices(StubNotice.self).isEmpty)
+        #expect(child.deadline == deadline)
     }
 
     @Test
