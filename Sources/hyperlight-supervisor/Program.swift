@@ -75,7 +75,11 @@ struct Program: ParsableCommand {
     private func checkBeyondTheFile(_ configuration: SupervisorConfiguration) -> SupervisorExit {
         let log = Logger.supervisor(form: .human, level: .critical)
         let result = ConfigurationCheck(configuration, log: log)
-        if format == .human { print(result.text, terminator: "") }
+        switch format {
+        case .human: print(result.text, terminator: "")
+        // The array on standard output is about the file; what follows from it goes beside.
+        case .json: writeToStandardError(result.text)
+        }
         return result.exit
     }
 
