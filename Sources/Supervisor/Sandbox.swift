@@ -135,6 +135,8 @@ final class Sandbox {
         guard let end = worker.reap() else { return }
         // Its last words are still in the socket, more than one turn's if it spoke much.
         while hearWorker(worker) {}
+        // No later report would come if this is the end of everything.
+        voices.report(at: .max)
         self.worker = nil
         removeSocket(paths.workerSocket)
         workerEnded(end)
