@@ -47,9 +47,10 @@ extension VCPULoop {
         poll(milliseconds: 0) > 0 && serveAll()
     }
 
+    /// Serves what the last look found ready, then the stub.
     private func serveAll() -> Bool {
-        serveSupervisor()
-        if debug.acceptStub() { clientLost("a new stub took over") }
+        if waiting.isReadable(1) { serveSupervisor() }
+        if waiting.isReadable(2), debug.acceptStub() { clientLost("a new stub took over") }
         return serveDebug()
     }
 
