@@ -70,15 +70,6 @@ int clinux_take_signal(int descriptor) {
 
 int clinux_lock(int descriptor) { return result_of(flock(descriptor, LOCK_EX | LOCK_NB)); }
 
-int clinux_set_nonblocking(int descriptor) {
-    int flags = fcntl(descriptor, F_GETFL);
-    return flags < 0 ? -errno : result_of(fcntl(descriptor, F_SETFL, flags | O_NONBLOCK));
-}
-
-int clinux_close_from(int first) {
-    return result_of(syscall(SYS_close_range, (unsigned)first, ~0U, 0U));
-}
-
 int clinux_set_async(int descriptor, int enabled) {
     return result_of(fcntl(descriptor, F_SETFL, O_NONBLOCK | (enabled ? O_ASYNC : 0)));
 }
@@ -113,8 +104,6 @@ int clinux_set_no_new_privileges(void) {
 int clinux_set_dumpable(int dumpable) {
     return result_of(prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0));
 }
-
-int clinux_set_name(const char *name) { return result_of(prctl(PR_SET_NAME, name, 0, 0, 0)); }
 
 int clinux_drop_bounding_set(void) {
     for (int capability = 0; capability < 64; capability++) {

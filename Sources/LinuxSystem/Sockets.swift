@@ -69,8 +69,3 @@ package func peerCredentials(
         unsafe clinux_peer_credentials(descriptor.rawValue, &processID, &userID), "SO_PEERCRED")
     return (processID, userID)
 }
-
-/// Makes every later call on the descriptor return at once.
-package func setNonBlocking(_ descriptor: borrowing OwnedDescriptor) throws(SystemCallError) {
-    try checked(clinux_set_nonblocking(descriptor.rawValue), "fcntl")
-}

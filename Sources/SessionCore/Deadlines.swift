@@ -79,7 +79,8 @@ extension DebugSession {
         case .detach: exit()
         case .attach:
             closeClient("the worker does not answer")
-        case .memory, .checksum, .memoryWrite, .registerWrite, .breakpoint, .extendedState:
+        case .memory, .checksum, .memoryWrite, .registerWrite, .stateWrite, .breakpoint,
+            .extendedState:
             outstanding = .abandoned
             if request.hasClientWaiting { reply(.workerGone) }
             serveWaiting()

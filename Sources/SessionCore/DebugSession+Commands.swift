@@ -123,7 +123,7 @@ extension DebugSession {
         case nil:
             send(.detach(mode), as: .detach(followUp))
             guest = .detached
-        case .attach, .memory, .checksum, .memoryWrite, .registerWrite, .breakpoint,
+        case .attach, .memory, .checksum, .memoryWrite, .registerWrite, .stateWrite, .breakpoint,
             .extendedState, .abandoned:
             plannedDetach = PlannedDetach(mode: mode, followUp: followUp)
             deadlines.request = now + Deadlines.requestTime

@@ -148,10 +148,14 @@ extension DebugSession {
         _ image: RegisterImage, _ stopped: StoppedGuest, _ extended: ExtendedState?
     ) {
         let state = image.state(replacing: stopped.state)
-        // The worker takes general registers only.
-        guard state.system == stopped.state.system,
-            extended.map({ image.extended(replacing: $0) == $0 }) ?? true
-        else { return reply(.notWritable) }
+        let newExtended = extended.map { image.extended(replacing: $0) }
+        guard state.system == stopped.state.system, newExtended == extended else {
+            let write = StateWrite(
+                general: state.general, fsBase: state.system.fs.base,
+                gsBase: state.system.gs.base,
+                extended: newExtended == extended ? nil : newExtended)
+            return send(.writeState(write), as: .stateWrite(state, write.extended))
+        }
         guard state != stopped.state else { return reply("OK") }
         send(.writeRegisters(state.general), as: .registerWrite(state, thenResume: nil))
     }

@@ -47,7 +47,7 @@ extension DebugSession {
         case .detach: return true
         case .attach, .extendedState: return needsWorker(body)
         case .abandoned, nil: return guest == .attaching && needsWorker(body)
-        case .memory, .checksum, .memoryWrite, .registerWrite, .breakpoint: return true
+        case .memory, .checksum, .memoryWrite, .registerWrite, .stateWrite, .breakpoint: return true
         }
     }
 

@@ -39,6 +39,7 @@ extension DebugSession {
             if checksum.add(bytes) { readOn(checksum) } else { reply(.notMapped) }
         case (.memoryWrite, .done), (.breakpoint, .done): reply("OK")
         case (.registerWrite(let state, let mode), .done): registersWritten(state, then: mode)
+        case (.stateWrite(let state, let extended), .done): stateWritten(state, extended)
         case (.extendedState(let command), .extendedState(let state)):
             lacksExtendedState = state == nil
             extendedStateCame(state, for: command)
@@ -68,6 +69,15 @@ extension DebugSession {
             guest = .stopped(stopped)
         }
         if let mode { run(mode) } else { reply("OK") }
+    }
+
+    private mutating func stateWritten(_ state: VCPUState, _ extended: ExtendedState?) {
+        if case .stopped(var stopped) = guest {
+            stopped.state = state
+            if let extended { stopped.extended = .known(extended) }
+            guest = .stopped(stopped)
+        }
+        reply("OK")
     }
 
     private mutating func extendedStateCame(_ state: ExtendedState?, for command: Command?) {

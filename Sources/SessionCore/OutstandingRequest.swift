@@ -11,6 +11,8 @@ enum OutstandingRequest: Hashable, Sendable {
     case memoryWrite
     /// The registers as they will be, and how to go on after that.
     case registerWrite(VCPUState, thenResume: ResumeMode?)
+    /// As `registerWrite`, with x87 and SSE registers; nil leaves those as they are.
+    case stateWrite(VCPUState, ExtendedState?)
     case breakpoint
     /// Nil when it was asked for ahead of the client.
     case extendedState(Command?)
@@ -21,7 +23,7 @@ enum OutstandingRequest: Hashable, Sendable {
     /// Whether the client waits for the reply.
     var hasClientWaiting: Bool {
         switch self {
-        case .memory, .checksum, .memoryWrite, .registerWrite, .breakpoint: true
+        case .memory, .checksum, .memoryWrite, .registerWrite, .stateWrite, .breakpoint: true
         case .extendedState(let command): command != nil
         case .attach, .detach, .abandoned: false
         }

@@ -13,6 +13,7 @@ extension DebugRequest {
         case .resume: 8
         case .interrupt: 9
         case .detach: 10
+        case .writeState: 11
         }
     }
 
@@ -26,6 +27,11 @@ extension DebugRequest {
             writer.append(address.rawValue)
             writer.appendCounted(bytes)
         case .writeRegisters(let registers): writer.append(registers)
+        case .writeState(let write):
+            writer.append(write.general)
+            writer.append(write.fsBase)
+            writer.append(write.gsBase)
+            writer.appendCounted(write.extended?.bytes ?? [])
         case .insertBreakpoint(let kind, let address), .removeBreakpoint(let kind, let address):
             writer.append(kind.rawValue)
             writer.append(address.rawValue)
@@ -57,6 +63,11 @@ extension DebugRequest {
         case 8: self = .resume(try reader.readResumeMode())
         case 9: self = .interrupt
         case 10: self = .detach(try reader.readEnum("detach mode"))
+        case 11:
+            self = .writeState(
+                StateWrite(
+                    general: try reader.readRegisterFile(), fsBase: try reader.readUInt64(),
+                    gsBase: try reader.readUInt64(), extended: try reader.readExtendedState()))
         default: throw .unknownType(wireType)
         }
     }
@@ -102,16 +113,7 @@ extension DebugReply {
                     capabilities: DriverCapabilities(rawValue: try reader.readUInt32())))
         case 104:
             self = .memory(try reader.readCounted(max: WireLimits.memoryBytesMax, "memory"))
-        case 105:
-            let bytes = try reader.readCounted(max: ExtendedState.byteCount, "extended state")
-            guard !bytes.isEmpty else {
-                self = .extendedState(nil)
-                return
-            }
-            guard let state = ExtendedState(fxsave: bytes) else {
-                throw .badValue("length of extended state")
-            }
-            self = .extendedState(state)
+        case 105: self = .extendedState(try reader.readExtendedState())
         case 106: self = .stopped(try reader.readStopEvent())
         case 107: self = .ended(try reader.readGuestEnd())
         default: throw .unknownType(wireType)

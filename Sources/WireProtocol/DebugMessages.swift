@@ -14,6 +14,8 @@ package enum DebugRequest: WireMessage, Hashable {
     case writeMemory(GuestVirtualAddress, [UInt8])
     /// Replaces the whole register file. Reply `done` or `refused`.
     case writeRegisters(RegisterFile)
+    /// Replaces everything of the vCPU that a client may write. Reply `done` or `refused`.
+    case writeState(StateWrite)
     /// Reply `extendedState`.
     case readExtendedState
     /// Inserting twice is one breakpoint. Reply `done` or `refused`.
@@ -26,6 +28,24 @@ package enum DebugRequest: WireMessage, Hashable {
     case interrupt
     /// Ends the debug session: breakpoints out, bytes restored. Reply `done`, and nothing after it.
     case detach(DetachMode)
+}
+
+/// All registers that a client may write, for the rare write to others than the general ones.
+package struct StateWrite: Hashable, Sendable {
+    package var general: RegisterFile
+    package var fsBase: UInt64
+    package var gsBase: UInt64
+    /// Nil: x87 and SSE registers stay as they are.
+    package var extended: ExtendedState?
+
+    package init(
+        general: RegisterFile, fsBase: UInt64, gsBase: UInt64, extended: ExtendedState?
+    ) {
+        self.general = general
+        self.fsBase = fsBase
+        self.gsBase = gsBase
+        self.extended = extended
+    }
 }
 
 /// How a resumed guest goes on.

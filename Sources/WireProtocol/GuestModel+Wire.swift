@@ -162,6 +162,16 @@ extension FrameReader {
         DescriptorTable(base: try readUInt64(), limit: try readUInt16())
     }
 
+    /// 512 bytes, or none at all for nil.
+    mutating func readExtendedState() throws(WireError) -> ExtendedState? {
+        let bytes = try readCounted(max: ExtendedState.byteCount, "extended state")
+        guard !bytes.isEmpty else { return nil }
+        guard let state = ExtendedState(fxsave: bytes) else {
+            throw .badValue("length of extended state")
+        }
+        return state
+    }
+
     mutating func readResumeMode() throws(WireError) -> ResumeMode {
         switch try readUInt8() {
         case 0: return .continue

@@ -19,6 +19,8 @@ extension VCPULoop {
             change { () throws(DebugRefusal) in try writeMemory(bytes, at: address) }
         case .writeRegisters(let registers):
             change { () throws(DebugRefusal) in try write(registers) }
+        case .writeState(let write):
+            change { () throws(DebugRefusal) in try self.write(write) }
         case .insertBreakpoint(let kind, let address):
             change { () throws(DebugRefusal) in
                 try breakpoints.insert(kind, at: address, in: guest)
@@ -193,6 +195,17 @@ extension VCPULoop {
     private func write(_ registers: RegisterFile) throws(DebugRefusal) {
         do throws(HypervisorError) {
             try guest.write(registers)
+        } catch {
+            throw .notSupported
+        }
+    }
+
+    private func write(_ write: StateWrite) throws(DebugRefusal) {
+        guard PageWalk.isCanonical(GuestVirtualAddress(write.fsBase)),
+            PageWalk.isCanonical(GuestVirtualAddress(write.gsBase))
+        else { throw .invalid }
+        do throws(HypervisorError) {
+            try guest.write(write)
         } catch {
             throw .notSupported
         }

@@ -100,6 +100,19 @@ final class Guest {
         state.general = registers
     }
 
+    /// Replaces everything that a client may write of a guest that stands.
+    func write(_ write: StateWrite) throws(HypervisorError) {
+        try self.write(write.general)
+        var system = state.system
+        system.fs.base = write.fsBase
+        system.gs.base = write.gsBase
+        if system != state.system {
+            try vcpu.write(system)
+            state.system = system
+        }
+        if let extended = write.extended { try vcpu.write(extended) }
+    }
+
     /// Appends what is mapped from the start of `range` on; answers how many bytes that was.
     func read(_ range: GuestVirtualRange, appendingTo bytes: inout [UInt8]) -> Int {
         readVirtual(range, system: state.system, memory: memory, appendingTo: &bytes)

@@ -253,6 +253,22 @@ extension IntegrationTests {
             }
         }
 
+        @Test
+        func `3: SSE registers and segment bases take what gdb writes`() throws {
+            let text = try debug(
+                .emulator,
+                [
+                    "set $xmm3.uint128 = 0x1122334455667788", "set $mxcsr = 0x1fa0",
+                    "set $fs_base = 0x5000", "stepi", "maintenance flush register-cache",
+                    "echo xmm3=", "output/x $xmm3.v2_int64[0]", "echo \\n",
+                    "echo fs=", "output/x $fs_base", "echo \\n",
+                    "print $mxcsr", "detach",
+                ])
+            #expect(text.contains("xmm3=0x1122334455667788"), "\(text)")
+            #expect(text.contains("fs=0x5000"), "\(text)")
+            #expect(text.contains("PE"), "\(text)")
+        }
+
         @Test(arguments: Driver.present)
         func `10: gdb prints "exited normally" when the guest ends`(driver: Driver) throws {
             let port = try RunningSupervisor.freePort()

@@ -109,7 +109,7 @@ private struct RandomGame {
         case .readMemory(_, let byteCount):
             let bytes = (0..<Int(byteCount)).map { $0 % 2 == 0 ? 0xC0 : connection }
             say(Bool.random(using: &random) ? .memory(bytes) : .refused(.notMapped))
-        case .writeMemory, .writeRegisters, .insertBreakpoint, .removeBreakpoint:
+        case .writeMemory, .writeRegisters, .writeState, .insertBreakpoint, .removeBreakpoint:
             say(Bool.random(using: &random) ? .done : .refused(.notMapped))
         case .readExtendedState: say(.extendedState(.example))
         case .resume: isRunning = true
@@ -168,7 +168,7 @@ private struct RandomGame {
     private mutating func note(_ request: DebugRequest) {
         switch request {
         case .interrupt, .resume: break
-        case .attach, .readMemory, .writeMemory, .writeRegisters, .readExtendedState,
+        case .attach, .readMemory, .writeMemory, .writeRegisters, .writeState, .readExtendedState,
             .insertBreakpoint, .removeBreakpoint, .detach:
             if awaitsReply { mistakes.append("two requests at once: \(request)") }
             awaitsReply = true

@@ -38,7 +38,9 @@ struct Recording {
         case .resume: [.stopped(try stop(from: index))]
         case .readMemory: [.memory(Self.unhex(exchanges[index].body ?? []))]
         case .readExtendedState: [.extendedState(try registers(from: index).extended)]
-        case .writeMemory, .writeRegisters, .insertBreakpoint, .removeBreakpoint, .detach: [.done]
+        case .writeMemory, .writeRegisters, .writeState, .insertBreakpoint, .removeBreakpoint,
+            .detach:
+            [.done]
         case .interrupt: []
         }
     }

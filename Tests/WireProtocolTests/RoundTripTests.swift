@@ -34,7 +34,7 @@ import WireProtocol
     }
 
     @Test func `there is a sample of every type and no two share a number`() {
-        #expect(Set(Samples.requests.map(\.wireType)) == Set(1...10))
+        #expect(Set(Samples.requests.map(\.wireType)) == Set(1...11))
         #expect(Set(Samples.replies.map(\.wireType)) == Set(101...107))
         #expect(Set(Samples.workerOrders.map(\.wireType)) == Set(201...203))
         #expect(Set(Samples.workerNotices.map(\.wireType)) == Set(301...304))

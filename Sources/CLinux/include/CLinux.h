@@ -33,8 +33,6 @@ int clinux_signalfd(const int *signals, size_t count);
 int clinux_take_signal(int descriptor);
 /// An exclusive lock on an open file, without waiting.
 int clinux_lock(int descriptor);
-int clinux_set_nonblocking(int descriptor);
-int clinux_close_from(int first);
 /// Turns delivery of SIGIO on input on or off; `enabled` is 0 or 1. The descriptor stays non-blocking.
 int clinux_set_async(int descriptor, int enabled);
 /// Makes this process the receiver of the descriptor's SIGIO.
@@ -58,7 +56,6 @@ int clinux_reap(int pidfd, int *code, int *status);
 int clinux_set_parent_death_signal(int signal_number);
 int clinux_set_no_new_privileges(void);
 int clinux_set_dumpable(int dumpable);
-int clinux_set_name(const char *name);
 int clinux_drop_bounding_set(void);
 int clinux_clear_ambient_set(void);
 int clinux_set_limit(int resource, uint64_t limit);
