@@ -19,7 +19,8 @@ import Testing
         let pair = try Pair()
         let ours = pair.closeTheirs()
         // A child that another test is just starting has a copy of the other end until its exec.
-        #expect(waitForInput(ours, milliseconds: 5000))
+        let hasEnded = waitForInput(ours, milliseconds: 5000)
+        #expect(hasEnded)
         var buffer: [UInt8] = [0]
         #expect(send(ours, [1]) == .ended)
         #expect(receive(ours, into: &buffer) == .ended)
