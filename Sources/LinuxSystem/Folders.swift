@@ -28,9 +28,18 @@ package func setMode(_ path: String, _ mode: UInt32) throws(SystemCallError) {
 
 /// Whether `path` is a folder of this user that nobody else can enter.
 package func isPrivateFolder(_ path: String) -> Bool {
+    isOwnFolder(path, closedToOthers: 0o077)
+}
+
+/// Whether `path` is a folder of this user in which nobody else can put or replace anything.
+package func isOwnFolder(_ path: String) -> Bool {
+    isOwnFolder(path, closedToOthers: 0o022)
+}
+
+private func isOwnFolder(_ path: String, closedToOthers rights: mode_t) -> Bool {
     var status = stat()
     return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-        && status.st_uid == geteuid() && status.st_mode & 0o077 == 0
+        && status.st_uid == geteuid() && status.st_mode & rights == 0
 }
 
 /// Removes a socket; what is not there is no error, and what is something else stays.

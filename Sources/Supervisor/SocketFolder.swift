@@ -65,6 +65,7 @@ struct SocketFolder: ~Copyable {
         }
         // In a folder that others can write to, somebody may have been here first.
         guard isPrivateFolder(root + "/private") else { throw .notPrivate(root + "/private") }
+        guard isOwnFolder(root + "/sandboxes") else { throw .notOurs(root + "/sandboxes") }
         removeSocket(controlSocket)
         removeSandboxes()
     }

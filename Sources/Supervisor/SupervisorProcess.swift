@@ -41,7 +41,6 @@ package enum SupervisorExit: Int32, Sendable {
     case usage = 64
     case fileMissing = 66
     case noHypervisor = 69
-    case internalError = 70
     case systemError = 71
     case cannotCreate = 73
     case configuration = 78
@@ -237,6 +236,7 @@ package enum SupervisorError: Error, CustomStringConvertible {
     case alreadyRunning(lock: String)
     case pathTooLong(String)
     case notPrivate(String)
+    case notOurs(String)
 
     package var description: String {
         switch self {
@@ -247,6 +247,7 @@ package enum SupervisorError: Error, CustomStringConvertible {
         case .cannotCreate(let what, let error): "cannot create \(what): \(error)"
         case .alreadyRunning(let lock): "another supervisor holds \(lock)"
         case .notPrivate(let path): "\(path) is not a folder of this user alone (mode 0700)"
+        case .notOurs(let path): "\(path) is not a folder that this user alone can write to"
         case .pathTooLong(let path): "\(path) is too long for a socket (at most 107 bytes)"
         }
     }
@@ -254,7 +255,8 @@ package enum SupervisorError: Error, CustomStringConvertible {
     var exit: SupervisorExit {
         switch self {
         case .system: .systemError
-        case .noRuntimeFolder, .cannotCreate, .alreadyRunning, .pathTooLong, .notPrivate:
+        case .noRuntimeFolder, .cannotCreate, .alreadyRunning, .pathTooLong, .notPrivate,
+            .notOurs:
             .cannotCreate
         }
     }

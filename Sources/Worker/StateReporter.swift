@@ -30,6 +30,7 @@ struct StateReporter {
         reported = state
         return state
     }
+
     /// The supervisor did not take the last report: it is due again after the delay.
     mutating func reportWasLost() {
         reported = nil

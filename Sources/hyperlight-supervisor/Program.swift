@@ -23,8 +23,8 @@ struct Program: ParsableCommand {
               hyperlight-supervisor --check --config sandboxes.json
 
             Exit codes: 0 clean; 64 usage; 66 a file is missing; 69 no usable hypervisor
-            (--check); 70 internal error; 71 operating-system error; 73 cannot create a
-            socket, or another supervisor runs; 78 configuration.
+            (--check); 71 operating-system error; 73 cannot create a socket, or another
+            supervisor runs; 78 configuration.
             """,
         version: "hyperlight-supervisor \(projectVersion) (\(buildID), guest ABI 0.17)")
 

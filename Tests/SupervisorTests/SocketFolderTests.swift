@@ -62,6 +62,14 @@ struct SocketFolderTests {
     }
 
     @Test
+    func `a folder in which others can replace sockets is refused`() throws {
+        try folder.makeFolder("sandboxes", mode: 0o777)
+        try leaveSocket("c.sock")
+        try expectRefusal(problem(), "sandboxes is not a folder that this user alone can write to")
+        #expect(folder.has("c.sock"))
+    }
+
+    @Test
     func `all that it made is removed but the lock`() throws {
         #expect(problem(cleansUp: true) == nil)
         let left = try FileManager.default.contentsOfDirectory(atPath: folder.path)
