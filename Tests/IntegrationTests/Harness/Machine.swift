@@ -20,6 +20,10 @@ enum Machine {
         return isThere ? folder : packageRoot + "/.build/debug"
     }()
 
+    /// Whether tests run too that take longer than a few seconds each: `tools/test --soak`.
+    static let runsLongTests =
+        ProcessInfo.processInfo.environment["HYPERLIGHT_LONG_TESTS"] != nil
+
     private static let guestFolder =
         ProcessInfo.processInfo.environment["HYPERLIGHT_GUESTS"] ?? packageRoot + "/.build/guests"
 
