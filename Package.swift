@@ -199,10 +199,14 @@ let package = Package(
         // Tests of the jail, and of what every process stands on
         .target(name: "CJailProbe", path: "Tests/CJailProbe"),
         .executableTarget(
-            name: "jail-probe", dependencies: ["Jail", "LinuxSystem", "CJailProbe"],
+            name: "jail-probe",
+            dependencies: ["GuestModel", "Jail", "LinuxSystem", "CJailProbe"],
             path: "Tests/JailProbe", swiftSettings: nearC),
         .testTarget(
-            name: "JailTests", dependencies: ["Jail", "LinuxSystem", "CSeccomp", "jail-probe"],
+            name: "JailTests", dependencies: [
+                "GuestModel", "Jail", "LinuxListening", "LinuxSystem", "CSeccomp", "jail-probe",
+            ],
+            exclude: ["Golden"],
             swiftSettings: strict),
         .testTarget(
             name: "LinuxSystemTests", dependencies: ["LinuxSystem", "LinuxListening"],
@@ -243,7 +247,7 @@ let package = Package(
         .testTarget(
             name: "SupervisorTests",
             dependencies: [
-                "GuestModel", "LinuxListening", "LinuxSystem", "SandboxConfig", "Supervisor",
+                "GuestModel", "Jail", "LinuxListening", "LinuxSystem", "SandboxConfig", "Supervisor",
                 "WireProtocol",
             ],
             swiftSettings: strict),

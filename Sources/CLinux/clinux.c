@@ -12,7 +12,6 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include <linux/capability.h>
 #include <unistd.h>
 
 const char *clinux_build_id(void) { return CLINUX_BUILD_ID; }
@@ -70,6 +69,10 @@ int clinux_take_signal(int descriptor) {
 
 int clinux_lock(int descriptor) { return result_of(flock(descriptor, LOCK_EX | LOCK_NB)); }
 
+int clinux_duplicate(int descriptor, int number) {
+    return result_of(dup3(descriptor, number, O_CLOEXEC));
+}
+
 int clinux_set_async(int descriptor, int enabled) {
     return result_of(fcntl(descriptor, F_SETFL, O_NONBLOCK | (enabled ? O_ASYNC : 0)));
 }
@@ -103,15 +106,6 @@ int clinux_set_no_new_privileges(void) {
 
 int clinux_set_dumpable(int dumpable) {
     return result_of(prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0));
-}
-
-int clinux_drop_bounding_set(void) {
-    for (int capability = 0; capability < 64; capability++) {
-        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0) continue;
-        if (errno == EINVAL) return 0;  // behind the last capability of this kernel
-        return -errno;
-    }
-    return 0;
 }
 
 int clinux_clear_ambient_set(void) {

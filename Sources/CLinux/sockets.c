@@ -91,3 +91,20 @@ int clinux_bound_port(int descriptor) {
     if (getsockname(descriptor, &address.base, &length) < 0) return -errno;
     return ntohs(address.base.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
+
+int clinux_send_descriptor(int socket, int descriptor) {
+    char byte = 0;
+    struct iovec content = {.iov_base = &byte, .iov_len = 1};
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof descriptor)];
+    } rights = {0};
+    struct msghdr message = {.msg_iov = &content, .msg_iovlen = 1, .msg_control = &rights,
+                             .msg_controllen = sizeof rights.bytes};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof descriptor);
+    memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+    return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}

@@ -79,3 +79,24 @@ int clistening_unix(const char *path, int type, int backlog) {
     }
     return listener;
 }
+
+int clistening_receive_descriptor(int socket) {
+    char byte;
+    struct iovec content = {.iov_base = &byte, .iov_len = 1};
+    int descriptor = -1;
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof descriptor)];
+    } rights = {0};
+    struct msghdr message = {.msg_iov = &content, .msg_iovlen = 1, .msg_control = &rights,
+                             .msg_controllen = sizeof rights.bytes};
+    if (recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0) return -errno;
+    // There is room for one only: what else came was closed by the kernel.
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS
+        || header->cmsg_len != CMSG_LEN(sizeof descriptor)) {
+        return -EPROTO;
+    }
+    memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
+    return descriptor;
+}

@@ -20,6 +20,11 @@ package protocol VirtualMachine: AnyObject {
     /// - Throws: `HypervisorError` when the region overlaps another or the system refuses it.
     func map(_ region: MemoryRegion) throws(HypervisorError)
 
+    /// Does what the system does at a machine's first run only, and what a confined process may not.
+    ///
+    /// Call it once, when the process has the user id that it keeps and may still start threads.
+    func prepareForConfinement() throws(HypervisorError)
+
     /// The one vCPU.
     var vcpu: any VirtualCPU { get }
 }

@@ -31,6 +31,8 @@ package final class EmulatorMachine: VirtualMachine {
         emulatorVCPU = EmulatorVCPU(engine: engine, memory: memory)
     }
 
+    package func prepareForConfinement() {}
+
     package func map(_ region: MemoryRegion) throws(HypervisorError) {
         try memory.add(region)
         try engine.map(region)

@@ -30,14 +30,16 @@ package import LinuxSystem
     ///   - supportedCPUID: what the guest's CPUID answers before adaptation; read from the device
     ///     when nil.
     ///   - physicalAddressBits: what the guest is told of its physical address space.
+    ///   - numbers: where its two descriptors shall be, for a filter that looks at numbers.
     /// - Throws: `.missing` when this KVM is too old, `.call` when it refuses something.
     package convenience init(
         device: consuming OwnedDescriptor, capabilities: DriverCapabilities,
-        supportedCPUID: KVMCPUIDTable? = nil, physicalAddressBits: UInt8 = 36
+        supportedCPUID: KVMCPUIDTable? = nil, physicalAddressBits: UInt8 = 36,
+        numbers: (machine: Int32, vcpu: Int32)? = nil
     ) throws(HypervisorError) {
         try self.init(
             borrowing: device, capabilities: capabilities, supportedCPUID: supportedCPUID,
-            physicalAddressBits: physicalAddressBits)
+            physicalAddressBits: physicalAddressBits, numbers: numbers)
         device.close()
     }
 
@@ -47,12 +49,14 @@ package import LinuxSystem
     package init(
         borrowing device: borrowing OwnedDescriptor, capabilities: DriverCapabilities,
         supportedCPUID: KVMCPUIDTable? = nil, physicalAddressBits: UInt8 = 36,
-        usesSharedRegisters: Bool = true
+        usesSharedRegisters: Bool = true, numbers: (machine: Int32, vcpu: Int32)? = nil
     ) throws(HypervisorError) {
         try Self.requireFeatures(device)
-        let machine = OwnedDescriptor(try device.kvm(.createVM))
+        var machine = OwnedDescriptor(try device.kvm(.createVM))
+        if let numbers { machine = try Self.moved(machine, to: numbers.machine) }
         try Self.denyModelSpecificRegisters(machine)
-        let vcpu = OwnedDescriptor(try machine.kvm(.createVCPU))
+        var vcpu = OwnedDescriptor(try machine.kvm(.createVCPU))
+        if let numbers { vcpu = try Self.moved(vcpu, to: numbers.vcpu) }
         var cpuid = supportedCPUID
         if cpuid == nil { cpuid = try KVMCPUIDTable(supportedBy: device) }
         try cpuid?.adapted(physicalAddressBits: physicalAddressBits).install(on: vcpu)
@@ -65,6 +69,16 @@ package import LinuxSystem
             capabilities: capabilities)
         self.descriptor = machine
         self.capabilities = capabilities
+    }
+
+    private static func moved(
+        _ descriptor: consuming OwnedDescriptor, to number: Int32
+    ) throws(HypervisorError) -> OwnedDescriptor {
+        do throws(SystemCallError) {
+            return try descriptor.moved(to: number)
+        } catch {
+            throw .call(error.call, errno: error.code)
+        }
     }
 
     package func map(_ region: MemoryRegion) throws(HypervisorError) {
@@ -80,6 +94,12 @@ package import LinuxSystem
             throw .regionOverlaps(region.start)
         }
         nextSlot += 1
+    }
+
+    /// The kernel gives each machine a thread of its own at the first KVM_RUN, in this process and
+    /// with its credentials; a process that may have no more threads gets EAGAIN for ever.
+    package func prepareForConfinement() throws(HypervisorError) {
+        try kvmVCPU.enterWithoutRunning()
     }
 
     /// Refuses a KVM that lacks what this driver is built on.

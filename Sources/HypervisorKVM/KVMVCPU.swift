@@ -197,6 +197,13 @@ import LinuxSystem
 
     private static let retriesMax = 1000
 
+    /// One KVM_RUN that comes back before the first instruction.
+    func enterWithoutRunning() throws(HypervisorError) {
+        unsafe page.immediateExit.pointee = Self.ownImmediateExit
+        defer { unsafe page.immediateExit.pointee = 0 }
+        _ = try enter()
+    }
+
     /// Moves RIP behind the OUT of the last exit, where KVM would do so at the next KVM_RUN only.
     ///
     /// Which of the two a KVM does is seen at the first OUT and remembered.

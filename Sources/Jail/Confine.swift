@@ -1,14 +1,13 @@
 // Jail: how a process of ours gives up every right that it does not need.
 //
-// Limits, capabilities, no_new_privs, and a seccomp allow-list, in the one order that works. What it
-// does not do yet: namespaces, Landlock, another user id. It opens and closes nothing: whoever calls
-// `confine` has closed what the role must not keep.
-//
-// Start with `confine` below; the lists are in `SeccompPolicy.swift` and its extensions.
+// A worker or stub gets a `JailPlan` from the supervisor and carries it out with `confine`, in the
+// one order that works; each step is a small function in `ConfinementSteps.swift`. The supervisor
+// then compares what `/proc` says with the plan (`ProcessStatus`), and confines itself as far as it
+// can (`SupervisorJail`). System calls are listed in `SeccompPolicy` and its extensions.
 
-import CCap
 import CLinux
 import Glibc
+package import GuestModel
 import LinuxSystem
 
 /// The processes that confine themselves; each has its own list of system calls.
@@ -23,91 +22,89 @@ package enum ConfinedRole: Sendable, CaseIterable {
 ///
 /// Call it once, from the process's only thread, after devices are open, the VM and vCPU are made,
 /// the image is mapped and signal handlers are installed: afterwards a call that is not on the role's
-/// list ends the process with SIGSYS. A plain user without CAP_SETPCAP keeps its bounding set, which
-/// no_new_privs makes worthless.
-/// - Throws: the first step that failed; the process must then end, it is only partly confined.
-/// - Source: Linux manual pages capabilities(7), prctl(2), getrlimit(2), seccomp(2).
-package func confine(_ role: ConfinedRole) throws(ConfinementError) {
-    try lowerLimits()
-    // The bounding set first: emptying it takes a capability.
-    try emptyBoundingSet()
+/// list ends the process with SIGSYS. What the profile wants and the system refuses is reported,
+/// not thrown, where the process is still confined without it: the supervisor decides.
+/// - Parameter prepare: called when everything but the filter and the limit of threads is in force,
+///   for what can be done only once in a process's life and only then.
+/// - Throws: the first step that failed without which there is no jail; the process must then end.
+/// - Source: Linux manual pages capabilities(7), prctl(2), getrlimit(2), seccomp(2), namespaces(7),
+///   pivot_root(2), landlock(7).
+package func confine(
+    _ role: ConfinedRole, _ plan: JailPlan,
+    prepare: () throws(ConfinementError) -> Void = {}
+) throws(ConfinementError) -> ConfinementReport {
+    var report = ConfinementReport(namespaces: plan.bornIn)
+    try step(.resourceLimits, lowerLimits)
+    // Mounting takes capabilities, so the namespaces come before these go.
+    if !plan.enters.isEmpty {
+        attempt(.namespaces, &report) { (report) throws(SystemCallError) in
+            try enterNamespaces(plan.enters, &report.namespaces)
+        }
+    }
+    // So do the bounding set and another user.
+    try step(.boundingSet, emptyBoundingSet)
+    try step(.securebits, lockSecurebits)
+    if let identity = plan.identity {
+        attempt(.user, &report) { (_) throws(SystemCallError) in try become(identity) }
+    }
     try step(.ambientSet) { () throws(SystemCallError) in
-        try checked(clinux_clear_ambient_set(), "prctl")
+        try checked(clinux_clear_ambient_set(), "prctl PR_CAP_AMBIENT")
     }
     try step(.capabilities, emptyCapabilities)
     try step(.noNewPrivileges) { () throws(SystemCallError) in
-        try checked(clinux_set_no_new_privileges(), "prctl")
+        try checked(clinux_set_no_new_privileges(), "prctl PR_SET_NO_NEW_PRIVS")
     }
-    try step(.dumpable) { () throws(SystemCallError) in
-        try checked(clinux_set_dumpable(0), "prctl")
+    if plan.profile != .developer {
+        try step(.dumpable) { () throws(SystemCallError) in
+            try checked(clinux_set_dumpable(0), "prctl PR_SET_DUMPABLE")
+        }
     }
-    // Set by the spawn as well, but a change of credentials may clear it.
-    try step(.parentDeathSignal) { () throws(SystemCallError) in
-        try checked(clinux_set_parent_death_signal(SIGKILL), "prctl")
+    // The change of user has cleared what the spawn set.
+    try step(.parentDeathSignal, dieWithSupervisor)
+    if plan.profile.measures.contains(.landlock) {
+        attempt(.landlock, &report) { (report) throws(SystemCallError) in
+            report.landlockABI = try Landlock.denyEverything()
+        }
     }
     warmUpRuntime()
-    try step(.seccompFilter) { () throws(SystemCallError) in
-        let calls = SeccompPolicy.calls(of: role, processID: getpid())
-        try SeccompFilter.make(allowing: calls).load()
+    try prepare()
+    try step(.resourceLimits) { () throws(SystemCallError) in
+        try forbidThreads()
+        try limitAddressSpace(plan.addressSpaceBytes)
+    }
+    try step(.seccompFilter) { () throws(SystemCallError) in try loadFilter(of: role, plan) }
+    return report
+}
+
+private func loadFilter(of role: ConfinedRole, _ plan: JailPlan) throws(SystemCallError) {
+    let calls = SeccompPolicy.calls(of: role, processID: getpid())
+    if plan.profile == .developer {
+        try SeccompFilter.make(allowing: calls, others: .log).load()
+    } else if plan.reportsViolations {
+        try loadReportingFilter(allowing: calls)
+    } else {
+        try SeccompFilter.make(allowing: calls, others: .kill).load()
     }
 }
 
 private func step(
     _ step: ConfinementStep, _ action: () throws(SystemCallError) -> Void
 ) throws(ConfinementError) {
-    do {
+    do throws(SystemCallError) {
         try action()
     } catch {
         throw ConfinementError(step: step, cause: error)
     }
 }
 
-/// Descriptors that a confined process can have at most; the roles need about half of them.
-private let openFilesMax: UInt64 = 32
-
-private func lowerLimits() throws(ConfinementError) {
-    let limits: [(resource: __rlimit_resource, value: UInt64)] = [
-        (RLIMIT_CORE, 0),
-        (RLIMIT_FSIZE, 0),
-        (RLIMIT_NOFILE, openFilesMax),
-        (__RLIMIT_MEMLOCK, 0),
-        (__RLIMIT_MSGQUEUE, 0),
-        // Counts at fork only, so threads and processes that are there already do not suffer.
-        (__RLIMIT_NPROC, 0),
-    ]
-    // A standard error that is a file must answer EFBIG, not end the process.
-    _ = signal(SIGXFSZ, SIG_IGN)
-    for limit in limits {
-        try step(.resourceLimits) { () throws(SystemCallError) in
-            try checked(clinux_set_limit(Int32(limit.resource.rawValue), limit.value), "setrlimit")
-        }
+/// Does what the process can live without, and notes what the system said to it.
+private func attempt(
+    _ measure: IsolationMeasure, _ report: inout ConfinementReport,
+    _ action: (inout ConfinementReport) throws(SystemCallError) -> Void
+) {
+    do throws(SystemCallError) {
+        try action(&report)
+    } catch {
+        report.missing.append(MissingMeasure(measure, step: error.call, code: error.code))
     }
-}
-
-private func emptyBoundingSet() throws(ConfinementError) {
-    try step(.boundingSet) { () throws(SystemCallError) in
-        let result = clinux_drop_bounding_set()
-        // Without CAP_SETPCAP the set stays as it is.
-        guard result != -EPERM else { return }
-        try checked(result, "prctl")
-    }
-}
-
-/// Empties the permitted, effective and inheritable sets.
-private func emptyCapabilities() throws(SystemCallError) {
-    guard let none = unsafe cap_init() else { throw SystemCallError("cap_init", code: errno) }
-    // SAFETY: `none` came from cap_init and is freed once; nobody else has it.
-    defer { unsafe _ = cap_free(UnsafeMutableRawPointer(none)) }
-    guard unsafe cap_set_proc(none) == 0 else { throw SystemCallError("cap_set_proc", code: errno) }
-}
-
-/// Lets the runtime do what it does once per process while it still may.
-private func warmUpRuntime() {
-    // The first hash reads the seed with getrandom.
-    _ = Set([getpid()]).contains(0)
-    // The first large qsort asks for the machine's memory with sysinfo; the emulator's library sorts.
-    var words = [Int32](repeating: 0, count: 1024)
-    unsafe qsort(&words, words.count, MemoryLayout<Int32>.size) { _, _ in 0 }
-    // The first message takes the C library's text tables in.
-    _ = errorText(EPERM)
 }

@@ -1,14 +1,17 @@
 package import LinuxSystem
 
-/// One step of giving up rights.
+/// One step of giving up rights without which there is no jail.
 package enum ConfinementStep: String, Hashable, Sendable {
     case resourceLimits = "resource limits"
     case boundingSet = "capability bounding set"
+    case securebits
     case ambientSet = "ambient capabilities"
-    case capabilities = "capabilities"
+    case capabilities
     case noNewPrivileges = "no_new_privs"
     case dumpable = "dumpable flag"
     case parentDeathSignal = "parent death signal"
+    /// What the role itself does last.
+    case preparation
     case seccompFilter = "seccomp filter"
 }
 

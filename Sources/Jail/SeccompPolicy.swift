@@ -1,4 +1,5 @@
 import Glibc
+import LinuxSystem
 
 /// The system calls each role may make; what stands in no list ends the process.
 ///
@@ -7,7 +8,7 @@ import Glibc
 /// descriptor enters or leaves), `read`, `rt_sigaction` and `prctl`.
 enum SeccompPolicy {
     /// The whole list of `role` for the process with this id.
-    static func calls(of role: ConfinedRole, processID: Int32) -> [AllowedCall] {
+    static func calls(of role: ConfinedRole, processID: Int32) -> [CallRule] {
         switch role {
         case .workerKVM: common(processID) + plainMemory + worker(processID) + kvm
         case .workerEmulator: common(processID) + compilerMemory + worker(processID)
@@ -15,66 +16,64 @@ enum SeccompPolicy {
         }
     }
 
-    private static func common(_ processID: Int32) -> [AllowedCall] {
+    private static func common(_ processID: Int32) -> [CallRule] {
         [
-            AllowedCall("exit"),
-            AllowedCall("exit_group"),
-            AllowedCall("rt_sigreturn"),
-            AllowedCall("rt_sigprocmask"),
+            CallRule("exit_group"),
             // After SIGSTOP and SIGCONT the kernel goes on with a poll through this call.
-            AllowedCall("restart_syscall"),
-            AllowedCall("sched_yield"),
-            AllowedCall("futex"),
-            AllowedCall("getpid"),
-            AllowedCall("gettid"),
+            CallRule("restart_syscall"),
             // abort(): a bug of ours ends as SIGABRT, not as SIGSYS.
-            AllowedCall("tgkill", .int(0, processID)),
+            CallRule("rt_sigprocmask"),
+            CallRule("getpid"),
+            CallRule("gettid"),
+            CallRule("tgkill", .int(0, processID), .int(2, SIGABRT)),
+            // Initialising a global once wakes others that might wait for it; nobody does.
+            CallRule("futex", .bits(1, mask: 0x7F, value: futexWake)),
             // Normally answered without the kernel, but not with every clock source.
-            AllowedCall("clock_gettime"),
-            AllowedCall("getrandom"),
-            AllowedCall("brk"),
-            AllowedCall("munmap"),
-            AllowedCall("mprotect", .flags(2, required: 0, optional: PROT_READ | PROT_WRITE)),
-            AllowedCall("mremap", .flags(3, required: 0, optional: mayMove)),
-            AllowedCall("poll", .atMost(1, polledMax)),
-            AllowedCall("ppoll", .atMost(1, polledMax)),
-            AllowedCall("recvfrom", .flags(3, required: receiveFlags), .null(4)),
-            AllowedCall("sendto", .flags(3, required: sendFlags), .null(4)),
-            AllowedCall("close"),
-            AllowedCall("write", .int(0, STDERR_FILENO)),
+            CallRule("clock_gettime"),
+            CallRule("brk"),
+            CallRule("munmap"),
+            CallRule("mremap", .flags(3, required: 0, optional: mayMove)),
+            CallRule("poll", .atMost(1, polledMax)),
+            CallRule(
+                "recvfrom", .atMost(0, descriptorMax), .flags(3, required: receiveFlags), .null(4)),
+            CallRule(
+                "sendto", .atMost(0, descriptorMax), .flags(3, required: sendFlags), .null(4)),
+            CallRule("close", .atLeast(0, UInt64(ChildDescriptor.control))),
+            CallRule("write", .int(0, STDERR_FILENO)),
         ]
     }
 
+    private static let futexWake: UInt64 = 1
     /// MREMAP_MAYMOVE, which Swift's Glibc module lacks.
     private static let mayMove: Int32 = 1
-    /// Descriptors in one poll, with room to spare.
-    private static let polledMax: UInt64 = 16
+    /// Descriptors in one poll; the stub has six.
+    private static let polledMax: UInt64 = 8
+    private static let descriptorMax = openFilesMax - 1
     private static let receiveFlags = Int32(MSG_DONTWAIT)
     private static let sendFlags = Int32(MSG_DONTWAIT | MSG_NOSIGNAL)
     private static let anonymous = MAP_PRIVATE | MAP_ANONYMOUS
     private static let harmless = MAP_NORESERVE | MAP_STACK
 
     /// Anonymous memory that can never be executed.
-    private static let plainMemory = [
-        map(protection: PROT_READ | PROT_WRITE),
-        AllowedCall("madvise", .int(2, MADV_DONTNEED)),
-    ]
+    private static let plainMemory = [map(protection: PROT_READ | PROT_WRITE)]
 
     /// The same, and executable if it is so from its first moment, as the emulator's code buffer is;
     /// still nothing that has a file behind it.
     private static let compilerMemory = [
-        map(protection: PROT_READ | PROT_WRITE | PROT_EXEC), AllowedCall("madvise"),
+        map(protection: PROT_READ | PROT_WRITE | PROT_EXEC),
+        CallRule("mprotect", .flags(2, required: 0, optional: PROT_READ | PROT_WRITE)),
+        CallRule("madvise"),
     ]
 
-    private static func map(protection: Int32) -> AllowedCall {
-        AllowedCall(
+    private static func map(protection: Int32) -> CallRule {
+        CallRule(
             "mmap", .flags(2, required: 0, optional: protection),
             .flags(3, required: anonymous, optional: harmless))
     }
 
     /// Accepting a connection on one listening socket, without asking who it is.
-    static func accept(on listener: Int32) -> AllowedCall {
-        AllowedCall(
+    static func accept(on listener: Int32) -> CallRule {
+        CallRule(
             "accept4", .int(0, listener), .null(1), .null(2),
             .flags(3, required: Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)))
     }

@@ -6,6 +6,8 @@ import Glibc
 package enum ChildDescriptor {
     /// SOCK_SEQPACKET to the supervisor, in both roles.
     package static let control: Int32 = 3
+    /// Over which a child that reports violations sends the listener of its filter; closed then.
+    package static let violations: Int32 = 9
 
     package enum Worker {
         /// Listening SOCK_SEQPACKET socket for debug connections.
@@ -14,6 +16,9 @@ package enum ChildDescriptor {
         package static let image: Int32 = 5
         /// The hypervisor's device; not there for the emulator.
         package static let device: Int32 = 6
+        /// Where the worker puts its KVM machine and vCPU.
+        package static let machine: Int32 = 7
+        package static let vcpu: Int32 = 8
     }
 
     package enum Stub {

@@ -64,3 +64,10 @@ package func send(_ descriptor: borrowing OwnedDescriptor, _ bytes: ArraySlice<U
 package func send(_ descriptor: borrowing OwnedDescriptor, _ bytes: [UInt8]) -> Sent {
     send(descriptor, bytes[...])
 }
+
+/// Sends a descriptor over a Unix socket; this process keeps its own.
+package func sendDescriptor(
+    _ descriptor: borrowing OwnedDescriptor, over socket: borrowing OwnedDescriptor
+) throws(SystemCallError) {
+    try checked(clinux_send_descriptor(socket.rawValue, descriptor.rawValue), "sendmsg")
+}

@@ -27,6 +27,11 @@ package final class MessageSocket {
         }
     }
 
+    /// Who is at the other end.
+    package func peer() throws(SystemCallError) -> PeerCredentials {
+        try peerCredentials(descriptor)
+    }
+
     /// Makes this process the one that gets the socket's kick signal.
     package func claimKick() throws(SystemCallError) {
         try KickSignal.claim(descriptor)

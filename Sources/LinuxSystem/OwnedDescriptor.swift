@@ -27,6 +27,12 @@ package struct OwnedDescriptor: ~Copyable, Sendable {
         return number
     }
 
+    /// The same open file at this number, which must be free; close-on-exec.
+    package consuming func moved(to number: Int32) throws(SystemCallError) -> OwnedDescriptor {
+        guard rawValue != number else { return self }
+        return OwnedDescriptor(try checked(clinux_duplicate(rawValue, number), "dup3"))
+    }
+
     /// Takes over the result of a call of `CLinux`, which is a descriptor or -errno.
     static func take(_ result: Int32, from call: StaticString) throws(SystemCallError)
         -> OwnedDescriptor

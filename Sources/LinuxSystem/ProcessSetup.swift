@@ -24,3 +24,19 @@ package func setUpProcess(openFiles: UInt64) throws(SystemCallError) {
     // A lower limit is met when a sandbox cannot be started, and told then.
     _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 }
+
+/// This process's id.
+package func ownProcessID() -> Int32 { getpid() }
+
+/// Whether this process acts as the superuser.
+package func isRoot() -> Bool { geteuid() == 0 }
+
+/// The name of a user in the system's database, or nil when nobody has this id.
+package func userName(of identity: UInt32) -> String? {
+    var entry = unsafe passwd()
+    var found: UnsafeMutablePointer<passwd>?
+    var texts = [CChar](repeating: 0, count: 16_384)
+    let code = unsafe getpwuid_r(identity, &entry, &texts, texts.count, &found)
+    guard code == 0, unsafe found != nil, let name = unsafe entry.pw_name else { return nil }
+    return unsafe String(cString: name)
+}

@@ -6,6 +6,14 @@ package struct SocketPair: ~Copyable {
     package var first: OwnedDescriptor?
     package var second: OwnedDescriptor?
 
+    /// The number of the second end, for a child to be born with.
+    package var theirNumber: Int32? {
+        switch second {
+        case .some(let end): end.rawValue
+        case .none: nil
+        }
+    }
+
     package init() throws(SystemCallError) {
         var numbers: (Int32, Int32) = (-1, -1)
         try checked(unsafe clinux_socketpair_seqpacket(&numbers.0, &numbers.1), "socketpair")
@@ -59,13 +67,25 @@ package func peerName(_ descriptor: borrowing OwnedDescriptor) -> String {
     return String(decoding: text.prefix(Int(length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
-/// Process id and uid at the other end of a Unix socket.
+/// Who is at the other end of a Unix socket, in the numbers of the caller's namespaces.
+package struct PeerCredentials: Hashable, Sendable {
+    /// 0 for a process that the caller's PID namespace does not show.
+    package let processID: Int32
+    package let userID: UInt32
+
+    package init(processID: Int32, userID: UInt32) {
+        self.processID = processID
+        self.userID = userID
+    }
+}
+
+/// Process id and uid of the process that connected, listened, or made the pair.
 package func peerCredentials(
     _ descriptor: borrowing OwnedDescriptor
-) throws(SystemCallError) -> (processID: Int32, userID: UInt32) {
+) throws(SystemCallError) -> PeerCredentials {
     var processID: pid_t = 0
     var userID: uid_t = 0
     try checked(
         unsafe clinux_peer_credentials(descriptor.rawValue, &processID, &userID), "SO_PEERCRED")
-    return (processID, userID)
+    return PeerCredentials(processID: processID, userID: userID)
 }

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+package import GuestModel
 
 /// A child process that this process started, known by its pidfd.
 package struct ChildProcess: ~Copyable, Sendable {
@@ -12,14 +13,18 @@ package struct ChildProcess: ~Copyable, Sendable {
     /// The child is killed when the calling thread ends, so call this from one that lives as long as
     /// the process.
     /// The first argument is the name that `ps` shows; no target descriptor stands there twice.
+    /// - Parameter namespaces: those that the child is born in; of a PID and a user namespace.
     package static func spawn(
         path: String, arguments: [String], environment: [String],
-        descriptors: [(source: Int32, target: Int32)]
+        descriptors: [(source: Int32, target: Int32)], namespaces: NamespaceSet = []
     ) throws(SystemCallError) -> ChildProcess {
+        var flags: UInt32 = 0
+        if namespaces.contains(.pid) { flags |= UInt32(CLONE_NEWPID) }
+        if namespaces.contains(.user) { flags |= UInt32(CLONE_NEWUSER) }
         let map = descriptors.map { clinux_descriptor_map(source: $0.source, target: $0.target) }
         let result = unsafe withCStringArray(arguments) { arguments in
             unsafe withCStringArray(environment) { environment in
-                unsafe clinux_spawn(path, arguments, environment, map, map.count)
+                unsafe clinux_spawn(path, arguments, environment, map, map.count, flags)
             }
         }
         let processID = try checked(result, "spawn")
@@ -54,6 +59,11 @@ package struct ChildProcess: ~Copyable, Sendable {
         guard unsafe clinux_reap(pidfd.rawValue, &code, &status) == 1 else { return nil }
         return code == CLD_EXITED ? .exited(status) : .signal(status)
     }
+}
+
+/// Whether there is a process of this id.
+package func processExists(_ processID: Int32) -> Bool {
+    kill(processID, 0) == 0 || errno == EPERM
 }
 
 /// How a process ended.

@@ -19,10 +19,14 @@ struct KeyTable: Sendable {
 /// All keys of the format; the JSON schema beside the demo lists the same ones.
 enum ConfigKeys {
     static let root = KeyTable(
-        ["$schema", "version", "control", "log", "defaults", "sandboxes"],
+        ["$schema", "version", "control", "log", "users", "defaults", "sandboxes"],
         later: ["metrics", "dumps", "shutdown"])
     static let control = KeyTable(["socket"], later: ["mode", "group"])
     static let log = KeyTable(["format", "level"])
+    static let users = KeyTable(["base"])
+    static let isolation = KeyTable(["profile", "require", "diagnose"])
+    static let limits = KeyTable(
+        ["memory", "cpuPercent"], later: ["openFiles", "callTimeout", "logBytesPerSecond"])
     static let memory = KeyTable(["heap", "scratch", "inputData", "outputData"])
     static let debug = KeyTable(
         [
@@ -33,10 +37,10 @@ enum ConfigKeys {
 
     private static let shared = [
         "enabled", "abi", "hypervisor", "mode", "memory", "debug", "labels",
-        "allowUnversionedGuest",
+        "allowUnversionedGuest", "isolation", "limits",
     ]
     private static let sharedLater = [
-        "restart", "isolation", "limits", "crash", "hostFunctions", "logLevel",
+        "restart", "crash", "hostFunctions", "logLevel",
     ]
     static let defaults = KeyTable(shared, later: sharedLater)
     static let sandbox = KeyTable(

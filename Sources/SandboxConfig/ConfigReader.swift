@@ -19,12 +19,16 @@ struct ConfigReader {
         checkVersion(root)
         let socket = readControlSocket(root)
         let log = readLog(root)
+        let firstUserID = readFirstUserID(root)
         var defaults = SandboxFields()
         if let view = object(root, "defaults", ConfigKeys.defaults) {
             defaults = readFields(view)
         }
         let sandboxes = readSandboxes(root, defaults: defaults)
-        return SupervisorConfiguration(controlSocket: socket, log: log, sandboxes: sandboxes)
+        return SupervisorConfiguration(
+            controlSocket: socket, log: log,
+            firstUserID: firstUserID ?? SupervisorConfiguration.standardFirstUserID,
+            sandboxes: sandboxes)
     }
 
     private mutating func checkVersion(_ root: ObjectView) {
@@ -108,6 +112,7 @@ struct ConfigReader {
                 drivers: fields.drivers ?? .automatic, mode: fields.mode ?? .serve,
                 memory: memory, debug: debug, labels: fields.labels ?? [:],
                 acceptsUnversionedGuest: fields.acceptsUnversionedGuest ?? false,
+                isolation: fields.isolation.settings, limits: fields.limits,
                 sourcePosition: view.position))
     }
 }

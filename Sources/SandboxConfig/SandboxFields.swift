@@ -10,6 +10,8 @@ struct SandboxFields {
     var debug = DebugFields()
     var labels: [String: String]?
     var acceptsUnversionedGuest: Bool?
+    var isolation = IsolationFields()
+    var limits = LimitSettings()
 
     /// Own values first; objects are merged key by key, `labels` are taken whole.
     func filled(from defaults: SandboxFields) -> SandboxFields {
@@ -18,7 +20,11 @@ struct SandboxFields {
             drivers: drivers ?? defaults.drivers, mode: mode ?? defaults.mode,
             memory: memory.filled(from: defaults.memory),
             debug: debug.filled(from: defaults.debug), labels: labels ?? defaults.labels,
-            acceptsUnversionedGuest: acceptsUnversionedGuest ?? defaults.acceptsUnversionedGuest)
+            acceptsUnversionedGuest: acceptsUnversionedGuest ?? defaults.acceptsUnversionedGuest,
+            isolation: isolation.filled(from: defaults.isolation),
+            limits: LimitSettings(
+                memory: limits.memory ?? defaults.limits.memory,
+                processorPercent: limits.processorPercent ?? defaults.limits.processorPercent))
     }
 }
 
@@ -92,6 +98,12 @@ extension ConfigReader {
         }
         fields.labels = labels(view)
         fields.acceptsUnversionedGuest = bool(view, "allowUnversionedGuest")
+        if let isolation = object(view, "isolation", ConfigKeys.isolation) {
+            fields.isolation = readIsolation(isolation)
+        }
+        if let limits = object(view, "limits", ConfigKeys.limits) {
+            fields.limits = readLimits(limits)
+        }
         return fields
     }
 

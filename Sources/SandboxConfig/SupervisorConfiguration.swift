@@ -5,8 +5,13 @@ package struct SupervisorConfiguration: Hashable, Sendable {
     /// Absolute path of the control socket, or nil when the file leaves the choice to the program.
     package var controlSocket: String?
     package var log: LogSettings
+    /// The first of the user ids that belong to workers and stubs, two a sandbox.
+    package var firstUserID: UInt32 = SupervisorConfiguration.standardFirstUserID
     /// In the order of the file; at most 1024, names unique.
     package var sandboxes: [SandboxSettings]
+
+    /// Behind the ranges that systems give to users, services and containers.
+    package static let standardFirstUserID: UInt32 = 1_879_048_192
 }
 
 /// How the supervisor writes its log.
@@ -46,6 +51,8 @@ package struct SandboxSettings: Hashable, Sendable {
     package var labels: [String: String]
     /// A hyperlight guest without a version note is accepted.
     package var acceptsUnversionedGuest: Bool
+    package var isolation: IsolationSettings
+    package var limits: LimitSettings
     /// Where the entry starts in the file.
     package var sourcePosition: TextPosition
 }
@@ -108,4 +115,22 @@ package enum DebugDisconnectAction: String, Hashable, Sendable, CaseIterable {
 /// What a client's `kill` does.
 package enum DebugKillAction: String, Hashable, Sendable, CaseIterable {
     case detach, terminate
+}
+
+/// How the processes of one sandbox are confined.
+package struct IsolationSettings: Hashable, Sendable {
+    /// Nil: strict for a supervisor that is root, else container.
+    package var profile: IsolationProfile?
+    /// Without these the sandbox does not start.
+    package var required: Set<IsolationMeasure> = [.seccomp, .noNewPrivileges, .capabilities]
+    /// A forbidden system call is named in the log.
+    package var reportsViolations = false
+}
+
+/// What the processes of one sandbox may use of the machine.
+package struct LimitSettings: Hashable, Sendable {
+    /// Most memory of the worker in bytes, guest memory included; nil: what its guest needs.
+    package var memory: UInt64?
+    /// 1...100, of one processor.
+    package var processorPercent: Int?
 }

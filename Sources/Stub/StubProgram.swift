@@ -5,6 +5,7 @@
 // memory. Start with `StubProgram.run`, then `StubLoop`.
 
 import GDBRemote
+package import GuestModel
 import Jail
 import LinuxSystem
 import SessionCore
@@ -16,10 +17,11 @@ package enum StubProgram {
     package enum ExitCode: Int32, Sendable {
         case success = 0
         case usage = 64
-        /// Not confined, or the supervisor said something unexpected.
+        /// The supervisor said something unexpected.
         case internalError = 70
         /// A descriptor or an order that should have been there was not.
         case system = 71
+        case notConfined = 77
     }
 
     /// How long the supervisor may take for its first order.
@@ -27,29 +29,31 @@ package enum StubProgram {
 
     /// Serves clients until the supervisor, or the end of the worker, says that it is enough.
     ///
-    /// The descriptors are those of `ChildDescriptor`; the arguments are the program's name and
-    /// the sandbox's.
+    /// The descriptors are those of `ChildDescriptor`; the arguments are the program's name, the
+    /// sandbox's, and a `JailPlan`.
     package static func run(arguments: [String]) -> ExitCode {
-        guard arguments.count == 2 else {
-            writeToStandardError("usage: hyperlight-gdbstub SANDBOX (started by the supervisor)\n")
+        guard arguments.count == 3, let jail = JailPlan(argument: arguments[2]) else {
+            writeToStandardError(
+                "usage: hyperlight-gdbstub SANDBOX JAIL (started by the supervisor)\n")
             return .usage
         }
         guard let descriptors = StubDescriptors.inherited() else {
             writeToStandardError("hyperlight-gdbstub: a descriptor is missing\n")
             return .system
         }
-        do {
-            try confine(.stub)
+        do throws(ConfinementError) {
+            return serve(descriptors, try confine(.stub, jail))
         } catch {
-            writeToStandardError("hyperlight-gdbstub: \(error)\n")
-            return .internalError
+            writeToStandardError("hyperlight-gdbstub: not confined: \(error)\n")
+            return .notConfined
         }
-        return serve(descriptors)
     }
 
     /// The same behind confinement, for tests too.
-    package static func serve(_ descriptors: consuming StubDescriptors) -> ExitCode {
-        let hello = StubNotice.hello(Hello(buildID: buildID))
+    package static func serve(
+        _ descriptors: consuming StubDescriptors, _ confinement: ConfinementReport
+    ) -> ExitCode {
+        let hello = StubNotice.hello(Hello(buildID: buildID, confinement: confinement))
         guard case .bytes = send(descriptors.control, hello.encoded()),
             waitForInput(descriptors.control, milliseconds: orderMilliseconds)
         else { return .system }

@@ -1,4 +1,5 @@
 import Glibc
+import Jail
 import LinuxSystem
 import WireProtocol
 
@@ -15,6 +16,9 @@ final class Child {
     private let process: ChildProcess
     private let control: MessageSocket
     private let output: LineReader
+    private var violations: ViolationWatch?
+    /// What it has to give up, and what is known of it.
+    var jail: ChildJail
     private(set) var stage: Stage
 
     enum Stage {
@@ -31,12 +35,14 @@ final class Child {
 
     init(
         process: consuming ChildProcess, control: consuming OwnedDescriptor,
-        output: consuming OwnedDescriptor
+        output: consuming OwnedDescriptor, violations: consuming OwnedDescriptor?, jail: ChildJail
     ) {
         processID = process.processID
         self.process = process
         self.control = MessageSocket(control, byteCountMax: WireLimits.controlFrameBytesMax)
         self.output = LineReader(output)
+        if let channel = violations { self.violations = ViolationWatch(channel) }
+        self.jail = jail
         stage = .greeting(deadline: monotonicNanoseconds() + Self.greetingNanoseconds)
     }
 
@@ -45,8 +51,13 @@ final class Child {
         // A control socket at its end is always readable, and the loop would never rest.
         if isLost { return [process.pidfd.rawValue] }
         if restsUntil != nil { return [process.pidfd.rawValue] }
-        return [process.pidfd.rawValue, control.rawValue, output.rawValue]
+        return [process.pidfd.rawValue, control.rawValue, output.rawValue, violationsNumber]
     }
+
+    private var violationsNumber: Int32 { violations?.rawValue ?? -1 }
+
+    /// The forbidden system call that it made and for which it waits; it must be killed then.
+    func forbiddenCall() -> ForbiddenCall? { violations?.look() }
 
     /// At most this many notices are taken in one turn, so that no child can keep the loop busy.
     private static let noticesPerTurn = 64
@@ -143,4 +154,11 @@ final class Child {
     }
 
     func reap() -> ProcessEnd? { process.reap() }
+
+    /// Removes its control group, after it was reaped; how many were killed there for want of memory.
+    func leaveGroup() -> UInt64 {
+        guard let group = jail.group else { return 0 }
+        defer { group.remove() }
+        return group.outOfMemoryKills
+    }
 }

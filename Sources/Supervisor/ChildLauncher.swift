@@ -1,4 +1,5 @@
 import GuestModel
+import Jail
 import LinuxListening
 import LinuxSystem
 
@@ -28,7 +29,8 @@ struct ChildLauncher: Sendable {
 
     /// A worker: control socket, debug listener, sealed image and the device if the driver has one.
     func worker(
-        _ name: SandboxName, driver: ChosenDriver, imagePath: String, workerSocket: String
+        _ name: SandboxName, driver: ChosenDriver, imagePath: String, workerSocket: String,
+        jail: SandboxJail
     ) throws(LaunchError) -> Child {
         let image: OwnedDescriptor
         do throws(SystemCallError) {
@@ -48,11 +50,11 @@ struct ChildLauncher: Sendable {
                 String(driver.capabilities.rawValue),
             ]
             guard let path = driver.devicePath else {
-                return try spawn(driver.program, arguments, descriptors)
+                return try spawn(driver.role, jail, arguments, descriptors)
             }
             let device = try openDevice(path)
             descriptors.append((device.rawValue, ChildDescriptor.Worker.device))
-            return try spawn(driver.program, arguments, descriptors)
+            return try spawn(driver.role, jail, arguments, descriptors)
         } catch {
             throw .system(error)
         }
@@ -60,7 +62,7 @@ struct ChildLauncher: Sendable {
 
     /// A stub, connected to the worker that listens at `workerSocket`.
     func stub(
-        _ name: SandboxName, door: borrowing DebugDoor, workerSocket: String
+        _ name: SandboxName, door: borrowing DebugDoor, workerSocket: String, jail: SandboxJail
     ) throws(LaunchError) -> Child {
         do throws(SystemCallError) {
             let connection = try connectUnix(path: workerSocket, kind: .messages)
@@ -71,14 +73,16 @@ struct ChildLauncher: Sendable {
             if let number = door.unixDescriptor {
                 descriptors.append((number, ChildDescriptor.Stub.unixListener))
             }
-            return try spawn("hyperlight-gdbstub", ["hyperlight-gdbstub", name.text], descriptors)
+            return try spawn(.stub, jail, ["hyperlight-gdbstub", name.text], descriptors)
         } catch {
             throw .system(error)
         }
     }
 
+    /// The program's name is the first argument; the jail's plan becomes the last.
     private func spawn(
-        _ program: String, _ arguments: [String], _ descriptors: [(Int32, Int32)]
+        _ role: ConfinedRole, _ jail: SandboxJail, _ arguments: [String],
+        _ descriptors: [(Int32, Int32)]
     ) throws(SystemCallError) -> Child {
         let null = try openNull()
         var control = try SocketPair()
@@ -86,18 +90,73 @@ struct ChildLauncher: Sendable {
         guard let ours = control.first.take(), let theirs = control.second.take(),
             let reader = output.reader.take(), let writer = output.writer.take()
         else { preconditionFailure("a new pair has two ends") }
-        let all =
+        var all =
             [
                 (null.rawValue, 0), (writer.rawValue, 1), (writer.rawValue, 2),
                 (theirs.rawValue, ChildDescriptor.control),
             ] + descriptors
-        let process = try ChildProcess.spawn(
-            path: programs.path(of: program), arguments: arguments, environment: Self.environment,
-            descriptors: all)
+        var plan = jail.plan(for: role)
+        var violations = SocketPair?.none
+        if plan.reportsViolations {
+            let pair = try SocketPair()
+            if let number = pair.theirNumber { all.append((number, ChildDescriptor.violations)) }
+            violations = consume pair
+        }
+        var missing = jail.missing(for: role)
+        let group = makeGroup(role, jail, &missing)
+        let process = try spawn(arguments, all, &plan, &missing)
+        if let group { join(group, process.processID, &missing) }
         // Our copies of the child's ends must be gone, or its death would not show on them.
         theirs.close()
         writer.close()
-        return Child(process: process, control: ours, output: reader)
+        return Child(
+            process: process, control: ours, output: reader, violations: violations?.first.take(),
+            jail: ChildJail(role: role, plan: plan, group: group, missing: missing))
+    }
+
+    /// Where namespaces are refused the child is born without; that is noted, and its plan says so.
+    private func spawn(
+        _ arguments: [String], _ descriptors: [(Int32, Int32)], _ plan: inout JailPlan,
+        _ missing: inout [MissingMeasure]
+    ) throws(SystemCallError) -> ChildProcess {
+        let path = programs.path(of: arguments[0])
+        if !plan.bornIn.isEmpty {
+            do throws(SystemCallError) {
+                return try ChildProcess.spawn(
+                    path: path, arguments: arguments + [plan.argument],
+                    environment: Self.environment, descriptors: descriptors,
+                    namespaces: plan.bornIn)
+            } catch {
+                missing.append(MissingMeasure(.namespaces, step: error.call, code: error.code))
+                plan.bornIn = []
+                plan.enters = []
+            }
+        }
+        return try ChildProcess.spawn(
+            path: path, arguments: arguments + [plan.argument], environment: Self.environment,
+            descriptors: descriptors)
+    }
+
+    private func makeGroup(
+        _ role: ConfinedRole, _ jail: SandboxJail, _ missing: inout [MissingMeasure]
+    ) -> ControlGroup? {
+        do throws(SystemCallError) {
+            return try jail.makeGroup(for: role)
+        } catch {
+            missing.append(MissingMeasure(.cgroup, step: error.call, code: error.code))
+            return nil
+        }
+    }
+
+    /// The child has begun to confine itself, but has not seen one byte of its guest.
+    private func join(
+        _ group: ControlGroup, _ processID: Int32, _ missing: inout [MissingMeasure]
+    ) {
+        do throws(SystemCallError) {
+            try group.add(processID)
+        } catch {
+            missing.append(MissingMeasure(.cgroup, step: error.call, code: error.code))
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 import GuestModel
+import Jail
 import LinuxSystem
 import Logging
 import SandboxConfig
@@ -14,6 +15,13 @@ struct ChosenDriver: Hashable, Sendable {
         switch name {
         case .kvm, .mshv: "hyperlight-worker"
         case .emulator: "hyperlight-worker-emulator"
+        }
+    }
+
+    var role: ConfinedRole {
+        switch name {
+        case .kvm, .mshv: .workerKVM
+        case .emulator: .workerEmulator
         }
     }
 

@@ -1,4 +1,5 @@
 import GuestModel
+import Jail
 import LinuxSystem
 import Logging
 import SandboxConfig
@@ -12,6 +13,7 @@ final class Sandbox {
     private let index: Int
     private let paths: SandboxPaths
     private let launcher: ChildLauncher
+    private let jail: SandboxJail
     private let log: Logger
     private var voices: SandboxLog
     private(set) var condition: SandboxCondition
@@ -23,12 +25,13 @@ final class Sandbox {
 
     init(
         _ settings: SandboxSettings, index: Int, paths: SandboxPaths, launcher: ChildLauncher,
-        log: Logger
+        jail: SandboxJail, log: Logger
     ) {
         self.settings = settings
         self.index = index
         self.paths = paths
         self.launcher = launcher
+        self.jail = jail
         self.log = log
         voices = SandboxLog(log, name: settings.name)
         condition = SandboxCondition(
@@ -42,6 +45,7 @@ final class Sandbox {
     /// Starts worker and stub; what goes wrong is logged and shows in the state.
     func start(drivers: DriverCatalogue) {
         openDoor()
+        if let conflict = jail.userConflict { return fail(conflict) }
         switch drivers.choose(settings.drivers) {
         case .failure(let none): fail("no usable hypervisor: \(none.reason)")
         case .success(let driver):
@@ -61,7 +65,7 @@ final class Sandbox {
         do throws(LaunchError) {
             worker = try launcher.worker(
                 name, driver: driver, imagePath: settings.guestPath,
-                workerSocket: paths.workerSocket)
+                workerSocket: paths.workerSocket, jail: jail)
             generation += 1
             if door.isOpen { startStub() }
         } catch {
@@ -71,7 +75,8 @@ final class Sandbox {
 
     private func startStub() {
         do throws(LaunchError) {
-            let child = try launcher.stub(name, door: door, workerSocket: paths.workerSocket)
+            let child = try launcher.stub(
+                name, door: door, workerSocket: paths.workerSocket, jail: jail)
             stub.begin(child)
             log.debug("stub.started", sandbox: name, "stub \(child.processID) serves \(doorText)")
         } catch {
@@ -132,6 +137,7 @@ final class Sandbox {
             if worker.isGreeting { fail("the worker did not report within 5 s") }
             worker.kill()
         }
+        if let call = worker.forbiddenCall() { violated(worker, call) }
         guard let end = worker.reap() else { return }
         // Its last words are still in the socket, more than one turn's if it spoke much.
         while hearWorker(worker) {}
@@ -139,6 +145,9 @@ final class Sandbox {
         voices.report(at: .max)
         self.worker = nil
         removeSocket(paths.workerSocket)
+        if worker.leaveGroup() > 0 {
+            log.error("worker.out-of-memory", sandbox: name, "the worker had no memory left")
+        }
         workerEnded(end)
     }
 
@@ -169,6 +178,7 @@ final class Sandbox {
             }
             // A second greeting, or one that comes after the order to stop, changes nothing.
             guard worker.isGreeting, !condition.isStopping else { return }
+            guard isJailed(worker, "worker", hello.confinement) else { return }
             worker.greeted()
             // Without the port that was asked for nobody would come: the guest runs on.
             let canHold = door.isOpen && door.tcpProblem == nil
@@ -196,6 +206,32 @@ final class Sandbox {
         return true
     }
 
+    /// Whether a child may begin; one that may not is killed.
+    private func isJailed(_ child: Child, _ role: String, _ report: ConfinementReport) -> Bool {
+        let refusal = child.jail.verdict(
+            on: child.processID, report: report, required: jail.required)
+        guard let refusal else {
+            for missing in child.jail.missing {
+                log.warning(
+                    "isolation.missing", sandbox: name,
+                    "\(role) without \(missing.measure.rawValue): \(missing.text)")
+            }
+            return true
+        }
+        child.kill()
+        log.error(refusal.event, sandbox: name, "\(role): \(refusal)")
+        if role == "worker" { fail("\(refusal)") }
+        return false
+    }
+
+    /// The child waits for an answer that never comes.
+    private func violated(_ child: Child, _ call: ForbiddenCall) {
+        let role = child.jail.role == .stub ? "stub" : "worker"
+        log.error(
+            "seccomp.violation", sandbox: name, "the \(role) made \(call); it is killed")
+        child.kill()
+    }
+
     private func workerEnded(_ end: ProcessEnd) {
         switch condition.state {
         case .stopping: enter(.stopped, "")
@@ -216,8 +252,10 @@ final class Sandbox {
         if let child = stub.child {
             if child.isHeard(at: now), hearStub(child) { child.rest(at: now) }
             if let deadline = child.deadline, now >= deadline { child.kill() }
+            if let call = child.forbiddenCall() { violated(child, call) }
             if let end = child.reap() {
                 while hearStub(child) {}
+                _ = child.leaveGroup()
                 stubEnded(end, now: now)
             }
         }
@@ -245,6 +283,7 @@ final class Sandbox {
         case .hello(let hello):
             guard accepts(hello, of: "stub", child) else { return stub.giveUp() }
             guard child.isGreeting else { return }
+            guard isJailed(child, "stub", hello.confinement) else { return stub.giveUp() }
             child.greeted()
             child.send(
                 StubOrder.start(StubSettings(processID: Self.firstProcessID + UInt32(index))))

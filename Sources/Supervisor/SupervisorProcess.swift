@@ -10,6 +10,7 @@
 import ControlAPI
 import GuestModel
 import Glibc
+import Jail
 package import LinuxSystem
 package import Logging
 package import SandboxConfig
@@ -55,6 +56,7 @@ package final class SupervisorProcess {
     private var sandboxes: [Sandbox] = []
     private var phase = Phase.serving
     private var controlServer: ControlServer?
+    private var groups: ControlGroupTree?
 
     private enum Phase {
         case serving
@@ -92,6 +94,7 @@ package final class SupervisorProcess {
             try startSandboxes(folder)
             startControlServer(folder)
             supervise(signals)
+            groups?.remove()
             return .clean
         } catch {
             log.critical("supervisor.failed", sandbox: nil, "\(error)")
@@ -118,14 +121,30 @@ package final class SupervisorProcess {
             "hyperlight-supervisor \(projectVersion) (\(buildID)): "
                 + "\(configuration.sandboxes.count) sandboxes, control \(folder.controlSocket)")
         let drivers = DriverCatalogue(programs: programs, log: log)
+        let isRoot = isRoot()
+        let groups = makeControlGroups()
         for (index, settings) in configuration.sandboxes.enumerated() {
             let sandbox = Sandbox(
                 settings, index: index, paths: folder.paths(of: settings.name),
-                launcher: ChildLauncher(programs: programs), log: log)
+                launcher: ChildLauncher(programs: programs),
+                jail: SandboxJail(
+                    settings, index: index, firstUserID: configuration.firstUserID,
+                    isRoot: isRoot, groups: groups),
+                log: log)
             sandboxes.append(sandbox)
             guard settings.isEnabled else { continue }
             sandbox.start(drivers: drivers)
         }
+    }
+
+    /// Nil where this system gives none; whoever wanted one says so then.
+    private func makeControlGroups() -> ControlGroupTree? {
+        do throws(SystemCallError) {
+            groups = try ControlGroupTree.make(processID: ownProcessID())
+        } catch {
+            log.debug("control-groups.none", sandbox: nil, "\(error)")
+        }
+        return groups
     }
 
     private func startControlServer(_ folder: borrowing SocketFolder) {

@@ -128,10 +128,24 @@ extension SandboxState {
     }
 }
 
+extension IsolationMeasure {
+    fileprivate var wireValue: UInt8 {
+        UInt8(Self.allCases.firstIndex(of: self) ?? 0)
+    }
+}
+
 extension FrameWriter {
     fileprivate mutating func append(_ hello: Hello) {
         append(hello.protocolVersion)
         append(hello.buildID)
+        append(hello.confinement.landlockABI)
+        append(hello.confinement.namespaces.rawValue)
+        append(UInt8(hello.confinement.missing.count))
+        for missing in hello.confinement.missing {
+            append(missing.measure.wireValue)
+            append(missing.step)
+            append(UInt32(bitPattern: missing.code))
+        }
     }
 
     fileprivate mutating func append(_ settings: WorkerSettings) {
@@ -152,7 +166,37 @@ extension FrameWriter {
 
 extension FrameReader {
     fileprivate mutating func readHello() throws(WireError) -> Hello {
-        Hello(protocolVersion: try readUInt32(), buildID: try readText("build id"))
+        let version = try readUInt32()
+        let buildID = try readText("build id")
+        // Another version's greeting may go on in another way; it is refused by its version.
+        guard version == WireLimits.protocolVersion else {
+            skipRest()
+            return Hello(
+                protocolVersion: version, buildID: buildID, confinement: ConfinementReport())
+        }
+        return Hello(
+            protocolVersion: version, buildID: buildID, confinement: try readConfinement())
+    }
+
+    private mutating func readConfinement() throws(WireError) -> ConfinementReport {
+        var report = ConfinementReport()
+        report.landlockABI = try readUInt8()
+        report.namespaces = NamespaceSet(rawValue: try readUInt8())
+        let count = try readUInt8()
+        guard count <= IsolationMeasure.allCases.count else {
+            throw .badValue("number of missing measures")
+        }
+        for _ in 0..<count {
+            let value = Int(try readUInt8())
+            guard IsolationMeasure.allCases.indices.contains(value) else {
+                throw .badValue("measure")
+            }
+            report.missing.append(
+                MissingMeasure(
+                    IsolationMeasure.allCases[value], step: try readText("step"),
+                    code: Int32(bitPattern: try readUInt32())))
+        }
+        return report
     }
 
     fileprivate mutating func readWorkerSettings() throws(WireError) -> WorkerSettings {

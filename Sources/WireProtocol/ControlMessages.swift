@@ -15,10 +15,16 @@ package enum LogLevel: UInt8, Hashable, Sendable, CaseIterable, Comparable {
 package struct Hello: Hashable, Sendable {
     package var protocolVersion: UInt32
     package var buildID: String
+    /// What of its jail is in force, as the child itself saw it.
+    package var confinement: ConfinementReport
 
-    package init(protocolVersion: UInt32 = WireLimits.protocolVersion, buildID: String) {
+    package init(
+        protocolVersion: UInt32 = WireLimits.protocolVersion, buildID: String,
+        confinement: ConfinementReport
+    ) {
         self.protocolVersion = protocolVersion
         self.buildID = buildID
+        self.confinement = confinement
     }
 }
 

@@ -59,6 +59,8 @@ package struct FrameReader {
         return value
     }
 
+    mutating func skipRest() { offset = end }
+
     func finish() throws(WireError) {
         guard offset == end else { throw .trailingBytes(end - offset) }
     }

@@ -7,10 +7,12 @@ final class DebugLink {
     private var connection: MessageSocket?
     private var isKickEnabled = false
     /// The only process whose connections are taken: the supervisor connects on a stub's behalf.
-    private let supervisor: Int32
+    private let supervisor: PeerCredentials
     private var frame: [UInt8] = []
 
-    init(listener: consuming OwnedDescriptor, supervisor: Int32) throws(SystemCallError) {
+    init(
+        listener: consuming OwnedDescriptor, supervisor: PeerCredentials
+    ) throws(SystemCallError) {
         self.listener = listener
         self.supervisor = supervisor
         try KickSignal.claim(self.listener)
@@ -28,7 +30,7 @@ final class DebugLink {
     func acceptStub() -> Bool {
         // A failed accept leaves things as they are; the stub's side sees it as a lost connection.
         guard let next = try? acceptConnection(listener),
-            let peer = try? peerCredentials(next), peer.processID == supervisor
+            let peer = try? peerCredentials(next), peer == supervisor
         else { return false }
         let socket = MessageSocket(next, byteCountMax: WireLimits.frameBytesMax)
         guard (try? socket.claimKick()) != nil else { return false }

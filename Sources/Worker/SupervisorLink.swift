@@ -14,6 +14,9 @@ final class SupervisorLink {
 
     var descriptor: Int32 { socket.rawValue }
 
+    /// Who made this socket, as this process sees it: in a PID namespace of its own as process 0.
+    func peer() throws(SystemCallError) -> PeerCredentials { try socket.peer() }
+
     func claimKick() throws(SystemCallError) {
         try socket.claimKick()
         try socket.setKickEnabled(true)

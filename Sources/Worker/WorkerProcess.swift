@@ -55,22 +55,22 @@ package struct WorkerDriver: Sendable {
 package enum WorkerProcess {
     /// Runs the worker that the command line describes.
     ///
-    /// `PROGRAM NAME DRIVER CAPABILITIES` runs the guest of sandbox NAME; `PROGRAM --probe DRIVER`
+    /// `PROGRAM NAME DRIVER CAPABILITIES JAIL` runs the guest of sandbox NAME; `PROGRAM --probe DRIVER`
     /// prints what the driver can do here and needs no descriptors.
     package static func main(arguments: [String], drivers: [WorkerDriver]) -> Int32 {
         if arguments.count == 3, arguments[1] == "--probe" {
             return probe(arguments[2], drivers: drivers)
         }
-        guard arguments.count == 4, SandboxName(arguments[1]) != nil,
+        guard arguments.count == 5, SandboxName(arguments[1]) != nil,
             let driver = drivers.first(where: { $0.name.rawValue == arguments[2] }),
-            let capabilities = UInt32(arguments[3])
+            let capabilities = UInt32(arguments[3]), let jail = JailPlan(argument: arguments[4])
         else {
             writeToStandardError(
                 "\(arguments.first ?? "worker") is started by hyperlight-supervisor; "
                     + "by hand only: --probe DRIVER\n")
             return WorkerExit.usage.rawValue
         }
-        return serve(driver, DriverCapabilities(rawValue: capabilities)).rawValue
+        return serve(driver, DriverCapabilities(rawValue: capabilities), jail).rawValue
     }
 
     private static func probe(_ name: String, drivers: [WorkerDriver]) -> Int32 {
@@ -98,7 +98,7 @@ package enum WorkerProcess {
     }
 
     private static func serve(
-        _ driver: WorkerDriver, _ capabilities: DriverCapabilities
+        _ driver: WorkerDriver, _ capabilities: DriverCapabilities, _ jail: JailPlan
     ) -> WorkerExit {
         let supervisor = SupervisorLink(OwnedDescriptor(ChildDescriptor.control))
         let machine: any VirtualMachine
@@ -114,19 +114,20 @@ package enum WorkerProcess {
             supervisor.report(.failed, error.description)
             return .systemError
         }
-        return serve(machine, driver, supervisor)
+        return serve(machine, driver, jail, supervisor)
     }
 
     private static func serve(
-        _ machine: any VirtualMachine, _ driver: WorkerDriver, _ supervisor: SupervisorLink
+        _ machine: any VirtualMachine, _ driver: WorkerDriver, _ jail: JailPlan,
+        _ supervisor: SupervisorLink
     ) -> WorkerExit {
         do throws(SystemCallError) {
             try supervisor.claimKick()
             let debug = try DebugLink(
                 listener: OwnedDescriptor(ChildDescriptor.Worker.debugListener),
-                supervisor: getppid())
+                supervisor: try supervisor.peer())
             let image = try MappedImage(OwnedDescriptor(ChildDescriptor.Worker.image))
-            return start(machine, image, driver, supervisor, debug)
+            return start(machine, image, driver, jail, supervisor, debug)
         } catch {
             supervisor.report(.failed, error.description)
             return .systemError
@@ -135,15 +136,19 @@ package enum WorkerProcess {
 
     private static func start(
         _ machine: any VirtualMachine, _ image: borrowing MappedImage, _ driver: WorkerDriver,
-        _ supervisor: SupervisorLink, _ debug: DebugLink
+        _ jail: JailPlan, _ supervisor: SupervisorLink, _ debug: DebugLink
     ) -> WorkerExit {
+        let confinement: ConfinementReport
         do throws(ConfinementError) {
-            try confine(role(of: driver.name))
+            confinement = try confine(role(of: driver.name), jail) { () throws(ConfinementError) in
+                try prepare(machine)
+            }
         } catch {
             supervisor.report(.failed, "not confined: \(error)")
             return .notConfined
         }
-        guard supervisor.send(.hello(Hello(buildID: buildID))),
+        let hello = Hello(buildID: buildID, confinement: confinement)
+        guard supervisor.send(.hello(hello)),
             case .start(let settings)? = supervisor.waitForOrder()
         else { return .finished }
         return run(machine, image, settings, supervisor, debug)
@@ -162,6 +167,19 @@ package enum WorkerProcess {
         } catch {
             supervisor.report(.failed, error.description)
             return error.exit
+        }
+    }
+
+    private static func prepare(_ machine: any VirtualMachine) throws(ConfinementError) {
+        do throws(HypervisorError) {
+            try machine.prepareForConfinement()
+        } catch {
+            let cause =
+                switch error {
+                case .call(let call, let code): SystemCallError(call, code: code)
+                default: SystemCallError("\(error)", code: EINVAL)
+                }
+            throw ConfinementError(step: .preparation, cause: cause)
         }
     }
 

@@ -17,7 +17,8 @@ struct Program {
         name: .kvm,
         makeMachine: { capabilities throws(HypervisorError) in
             try KVMMachine(
-                device: OwnedDescriptor(ChildDescriptor.Worker.device), capabilities: capabilities)
+                device: OwnedDescriptor(ChildDescriptor.Worker.device), capabilities: capabilities,
+                numbers: (ChildDescriptor.Worker.machine, ChildDescriptor.Worker.vcpu))
         },
         probe: { () throws(HypervisorError) in try KVMProbe.run(device: try device()) })
 

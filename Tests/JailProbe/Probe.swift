@@ -4,16 +4,22 @@
 //     jail-probe ROLE i386                        a call of the 32-bit architecture
 //     jail-probe ROLE work                        what every confined program does all the time
 //     jail-probe ROLE trap                        a programmer's error
+//     jail-probe ROLE abort                       what the C library does when its heap is broken
 //     jail-probe ROLE compile                     writes a function to memory and calls it
 //     jail-probe ROLE wait                        one byte on descriptor 3, then waits for its end
+//     jail-probe ROLE missing                     exit code: one bit a measure that is missing
+//     jail-probe ROLE orphan                      confines itself when descriptor 3 has no other end
 //     jail-probe free wait                        the same without confinement
 //
-// ROLE is worker, emulator or stub; with "@nobody" behind it the probe becomes a plain user first.
+// ROLE is worker, emulator or stub; with "@nobody" behind it the probe becomes a plain user first. A
+// word of `JailPlan` may follow after "/", as in "stub/strict,born=0,enters=47"; without it the
+// profile is container. With "diagnose" in it, descriptor 9 must be a socket.
 // An argument is a number, or @pid, @parent, @path (of a file that exists), @buffer (zero bytes).
 // Exit code 50 says that the process lived on after the call.
 
 import CJailProbe
 import Glibc
+import GuestModel
 import Jail
 import LinuxSystem
 
@@ -26,34 +32,52 @@ enum Probe {
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
         guard arguments.count >= 2 else { exit(usage) }
-        confineProbe(as: arguments[0])
+        if arguments[1] == "orphan" { loseSupervisor() }
+        let missing = confineProbe(as: arguments[0])
         switch arguments[1] {
         case "call": makeCall(Array(arguments.dropFirst(2)))
         case "i386": _ = cjailprobe_call_as_i386()
         case "work": work()
         case "trap": preconditionFailure("a trap of the probe")
+        case "abort": abort()
         case "compile": compile()
         case "wait": waitForEnd()
+        case "missing": exit(missing)
         default: exit(usage)
         }
         exit(survived)
     }
 
-    private static func confineProbe(as name: String) {
-        let parts = name.split(separator: "@")
+    /// What could not be had: one bit a measure, in the order of the cases.
+    private static func confineProbe(as name: String) -> Int32 {
+        let words = name.split(separator: "/", maxSplits: 1)
+        let parts = words[0].split(separator: "@")
         if parts.count == 2 { becomeNobody() }
+        let argument = words.count == 2 ? String(words[1]) : "container,born=0,enters=0"
+        guard let plan = JailPlan(argument: argument) else { exit(usage) }
+        let role: ConfinedRole
+        switch parts[0] {
+        case "worker": role = .workerKVM
+        case "emulator": role = .workerEmulator
+        case "stub": role = .stub
+        case "free": return 0
+        default: exit(usage)
+        }
         do {
-            switch parts[0] {
-            case "worker": try confine(.workerKVM)
-            case "emulator": try confine(.workerEmulator)
-            case "stub": try confine(.stub)
-            case "free": break
-            default: exit(usage)
+            let missing = try confine(role, plan).missing.map(\.measure)
+            return IsolationMeasure.allCases.enumerated().reduce(0) {
+                missing.contains($1.element) ? $0 | 1 << Int32($1.offset) : $0
             }
         } catch {
             writeToStandardError("\(error)\n")
             exit(notConfined)
         }
+    }
+
+    /// Descriptor 3 becomes an end of a pair whose other end is closed.
+    private static func loseSupervisor() {
+        guard var pair = try? SocketPair(), let first = pair.first.take() else { exit(usage) }
+        dup2(first.rawValue, ChildDescriptor.control)
     }
 
     private static func becomeNobody() {
@@ -90,8 +114,7 @@ enum Probe {
         let sum = table.values.reduce(into: UInt64(0)) { $0 &+= $1.reduce(0, &+) }
         let sorted = table.keys.sorted().joined(separator: ",")
         table = [:]
-        let random = UInt64.random(in: 0...UInt64.max)
-        writeToStandardError("\(sum) \(sorted.count) \(random > 0) \(monotonicNanoseconds() > 0)\n")
+        writeToStandardError("\(sum) \(sorted.count) \(monotonicNanoseconds() > 0)\n")
     }
 
     /// Runs the one instruction RET out of fresh memory.

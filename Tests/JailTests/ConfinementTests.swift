@@ -1,4 +1,5 @@
 import Glibc
+import GuestModel
 import LinuxSystem
 import Testing
 
@@ -6,24 +7,35 @@ import Testing
 
 /// What the system says of a confined process.
 @Suite struct ConfinementTests {
+    private static let isRoot = getuid() == 0
+    /// A user id that nobody has.
+    private static let stranger: UInt32 = 1_879_050_000
+
+    /// Everything that a process can do to itself; `pid` and `user` belong to its birth.
+    private static let strict =
+        "strict,born=0,enters=\(NamespaceSet.entered.rawValue)"
+        + (isRoot ? ",user=\(stranger)" : "")
+
     @Test(arguments: ProbeRun.roles)
     func `no capability is left and none can come back`(_ role: String) throws {
-        let fields = try fields(of: role, in: "status")
-        let isRoot = getuid() == 0
-        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] + (isRoot ? ["CapBnd"] : []) {
-            #expect(fields[set] == "0000000000000000", "\(set)")
-        }
-        #expect(fields["NoNewPrivs"] == "1")
-        #expect(fields["Seccomp"] == "2")
-        #expect(fields["Threads"] == "1")
+        let status = try status(of: role)
+        #expect(status.inheritable == 0 && status.permitted == 0 && status.effective == 0)
+        #expect(status.ambient == 0)
+        if Self.isRoot { #expect(status.bounding == 0) }
+        #expect(status.hasNoNewPrivileges)
+        #expect(status.seccompMode == 2)
+        #expect(status.threadCount == 1)
     }
 
     @Test(arguments: ProbeRun.roles)
     func `limits are as low as they can be`(_ role: String) throws {
-        let limits = try text(of: role, in: "limits")
+        let limits = try text(
+            of: role + "/container,born=0,enters=0,memory=1073741824", in: "limits")
         let expected = [
             "Max core file size": "0", "Max file size": "0", "Max locked memory": "0",
-            "Max msgqueue size": "0", "Max processes": "0", "Max open files": "32",
+            "Max msgqueue size": "0", "Max processes": "0", "Max open files": "16",
+            "Max pending signals": "64", "Max stack size": "1048576",
+            "Max address space": "1073741824",
         ]
         for (name, value) in expected {
             let line = try #require(limits.split(separator: "\n").first { $0.hasPrefix(name) })
@@ -44,6 +56,70 @@ import Testing
         _ = probe.waitForEnd()
     }
 
+    @Test(
+        .enabled(if: Machine.canMakeNamespaces, "this system lets nobody here make namespaces"),
+        arguments: ProbeRun.roles)
+    func `a strict process sees an empty folder and shares no namespace`(_ role: String) throws {
+        let born: NamespaceSet = Self.isRoot ? .pid : [.pid, .user]
+        let probe = try Probe(["\(role)/\(Self.strict)", "wait"], namespaces: born)
+        let isConfined = probe.waitUntilConfined()
+        try #require(isConfined)
+        let processID = probe.process.processID
+        let mounts = try readSmallFile("/proc/\(processID)/mountinfo").split(separator: "\n")
+        #expect(mounts.count == 1, "\(mounts)")
+        #expect(
+            mounts.first?.contains(" / / ro,") == true && mounts.first?.contains("tmpfs") == true)
+        #expect(folderContent("/proc/\(processID)/root/") == [])
+        for name in ["mnt", "net", "ipc", "uts", "pid", "cgroup"] + (Self.isRoot ? [] : ["user"]) {
+            let theirs = link("/proc/\(processID)/ns/\(name)")
+            #expect(theirs != nil && theirs != link("/proc/self/ns/\(name)"), "\(name)")
+        }
+        let status = try ProcessStatus.read(processID: processID)
+        #expect(status.bounding == 0)
+        #expect(
+            status.pidNamespaceDepth == (try ProcessStatus.read(processID: getpid()))
+                .pidNamespaceDepth + 1)
+        if Self.isRoot {
+            #expect(status.users == Array(repeating: Self.stranger, count: 4))
+            #expect(status.groups == Array(repeating: Self.stranger, count: 4))
+            #expect(status.supplementaryGroups == [])
+        }
+        probe.process.signal(SIGKILL)
+        _ = probe.waitForEnd()
+    }
+
+    @Test(arguments: ProbeRun.roles)
+    func `a measure that is refused is reported and the rest is in force`(_ role: String) throws {
+        // Nobody may leave a mount namespace without a capability.
+        let probe = try Probe([
+            "\(role)\(Self.isRoot ? "@nobody" : "")/\(Self.strict)", "missing",
+        ])
+        let end = probe.waitForEnd()
+        // One bit a measure, in the order of their cases.
+        let namespaces = Int32(1 << (IsolationMeasure.allCases.firstIndex(of: .namespaces) ?? 0))
+        let user = Int32(1 << (IsolationMeasure.allCases.firstIndex(of: .user) ?? 0))
+        #expect(end == .exited(namespaces | (Self.isRoot ? user : 0)))
+    }
+
+    @Test func `a process whose supervisor is gone already does not begin`() throws {
+        // Descriptor 3 of this probe is a socket without another end.
+        #expect(try ProbeRun.end(["worker", "orphan"]) == .exited(70))
+    }
+
+    @Test(arguments: ProbeRun.roles)
+    func `a developer may look into the process`(_ role: String) throws {
+        let probe = try Probe(["\(role)/developer,born=0,enters=0", "wait"])
+        let isConfined = probe.waitUntilConfined()
+        try #require(isConfined)
+        let status = try ProcessStatus.read(processID: probe.process.processID)
+        #expect(status.seccompMode == 2 && status.hasNoNewPrivileges && status.permitted == 0)
+        var file = stat()
+        #expect(stat("/proc/\(probe.process.processID)/mem", &file) == 0)
+        #expect(file.st_uid == geteuid())
+        probe.process.signal(SIGKILL)
+        _ = probe.waitForEnd()
+    }
+
     @Test func `an error names the step and what the system says`() {
         let error = ConfinementError(
             step: .seccompFilter, cause: SystemCallError("prctl", code: EPERM))
@@ -54,30 +130,30 @@ import Testing
         let probe = try Probe([role, "wait"])
         let isConfined = probe.waitUntilConfined()
         try #require(isConfined)
-        let text = try readAll("/proc/\(probe.process.processID)/\(file)")
+        let text = try readSmallFile("/proc/\(probe.process.processID)/\(file)")
         probe.process.signal(SIGKILL)
         _ = probe.waitForEnd()
         return text
     }
 
-    private func fields(of role: String, in file: String) throws -> [String: String] {
-        var fields: [String: String] = [:]
-        for line in try text(of: role, in: file).split(separator: "\n") {
-            let parts = line.split(separator: ":", maxSplits: 1)
-            guard parts.count == 2 else { continue }
-            fields[String(parts[0])] = String(parts[1].drop { $0 == "\t" || $0 == " " })
-        }
-        return fields
+    private func status(of role: String) throws -> ProcessStatus {
+        try #require(ProcessStatus(text: try text(of: role, in: "status")))
+    }
+
+    private func link(_ path: String) -> String? {
+        var buffer = [CChar](repeating: 0, count: 256)
+        let count = readlink(path, &buffer, buffer.count)
+        guard count > 0 else { return nil }
+        return String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }
 
-/// All of a small file.
-func readAll(_ path: String) throws -> String {
-    let number = open(path, O_RDONLY | O_CLOEXEC)
-    guard number >= 0 else { throw SystemCallError("open", code: errno) }
-    let file = OwnedDescriptor(number)
-    var buffer = [UInt8](repeating: 0, count: 65_536)
-    let count = read(file.rawValue, &buffer, buffer.count)
-    guard count >= 0 else { throw SystemCallError("read", code: errno) }
-    return String(decoding: buffer.prefix(count), as: UTF8.self)
+/// What this machine lets tests do.
+enum Machine {
+    /// Root makes namespaces, others where user namespaces are allowed.
+    static let canMakeNamespaces: Bool = {
+        let born: NamespaceSet = getuid() == 0 ? .pid : [.pid, .user]
+        guard let probe = try? Probe(["free", "work"], namespaces: born) else { return false }
+        return probe.waitForEnd() == ProbeRun.survived
+    }()
 }

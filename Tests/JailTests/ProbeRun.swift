@@ -1,4 +1,7 @@
 import Glibc
+import GuestModel
+import Jail
+import LinuxListening
 import LinuxSystem
 import Testing
 
@@ -9,7 +12,7 @@ enum ProbeRun {
     /// Killed by the filter.
     static let killed = ProcessEnd.signal(SIGSYS)
 
-    static let roles = ["worker", "emulator", "stub"]
+    static let roles = ProbeRole.allCases.map(\.rawValue)
 
     /// Starts the probe, waits for its end, and says how it ended.
     static func end(_ arguments: [String]) throws -> ProcessEnd? {
@@ -26,26 +29,34 @@ enum ProbeRun {
     }()
 }
 
-/// A probe that lives: descriptor 3 is our `control`, 4 and 5 are `/dev/null`.
+/// A probe that lives: descriptor 3 is our `control`, 4 and 5 are `/dev/null`, 9 is our `violations`.
 ///
 /// Make it and wait for it on one thread without a suspension: it dies with the thread.
 struct Probe: ~Copyable {
     let process: ChildProcess
     let control: OwnedDescriptor
+    private let violations: OwnedDescriptor
 
-    init(_ arguments: [String]) throws {
+    init(_ arguments: [String], namespaces: NamespaceSet = []) throws {
         let null = try openNull()
-        var pair = try SocketPair()
-        guard let ours = pair.first.take(), let theirs = pair.second.take() else {
-            throw SystemCallError("socketpair", code: EBADF)
-        }
+        var controlPair = try SocketPair()
+        var violationsPair = try SocketPair()
+        guard let control = controlPair.first.take(), let theirs = controlPair.second.take(),
+            let violations = violationsPair.first.take(),
+            let theirEnd = violationsPair.second.take()
+        else { throw SystemCallError("socketpair", code: EBADF) }
         let numbers: [Int32] = [0, 1, 2, 4, 5]
         process = try ChildProcess.spawn(
             path: ProbeRun.path, arguments: ["jail-probe"] + arguments,
             environment: ["SWIFT_BACKTRACE=enable=no"],
-            descriptors: numbers.map { (null.rawValue, $0) } + [(theirs.rawValue, 3)])
-        control = ours
+            descriptors: numbers.map { (null.rawValue, $0) } + [
+                (theirs.rawValue, ChildDescriptor.control),
+                (theirEnd.rawValue, ChildDescriptor.violations),
+            ], namespaces: namespaces)
+        self.control = control
+        self.violations = violations
         theirs.close()
+        theirEnd.close()
     }
 
     /// Waits for the byte that says that the probe is confined.
@@ -58,5 +69,26 @@ struct Probe: ~Copyable {
     func waitForEnd() -> ProcessEnd? {
         guard waitForInput(process.pidfd, milliseconds: 10_000) else { return nil }
         return process.reap()
+    }
+
+    /// What a probe with a reporting filter did: a call for which it waits, or its end.
+    enum Outcome: Equatable {
+        case waits(Int32)
+        case ended(ProcessEnd)
+        case nothing
+    }
+
+    /// Plays the supervisor of a reporting filter; the probe is gone afterwards.
+    func reportedOutcome() throws -> Outcome {
+        guard waitForInput(violations, milliseconds: 10_000) else { return .nothing }
+        let listener = SeccompListener(try receiveDescriptor(violations))
+        var set = PollSet([listener.rawValue, process.pidfd.rawValue])
+        guard set.wait(milliseconds: 10_000) > 0 else { return .nothing }
+        // A dead probe's listener is readable too, and gives nothing.
+        let call = set.isReadable(1) ? nil : listener.next()
+        guard let call else { return waitForEnd().map { .ended($0) } ?? .nothing }
+        process.signal(SIGKILL)
+        _ = waitForEnd()
+        return .waits(call.number)
     }
 }

@@ -1,4 +1,6 @@
 import Glibc
+import GuestModel
+import Jail
 import LinuxSystem
 import Testing
 import WireProtocol
@@ -21,7 +23,10 @@ final class StubDouble {
         let process = try ChildProcess.spawn(
             path: "/bin/sleep", arguments: ["sleep", "60"], environment: [],
             descriptors: [(null.rawValue, 0), (null.rawValue, 1), (null.rawValue, 2)])
-        child = Child(process: process, control: ours, output: reader)
+        child = Child(
+            process: process, control: ours, output: reader, violations: nil,
+            jail: ChildJail(
+                role: .stub, plan: JailPlan(profile: .container), group: nil, missing: []))
         peer = MessageSocket(theirs, byteCountMax: 4096)
     }
 

@@ -40,12 +40,22 @@ import WireProtocol
 
     @Test func `hello of a worker`() {
         let fields = [
-            "2d01", "0000", "0b000000",
-            "01000000",  // protocol version
+            "2d01", "0000", "17000000",
+            "02000000",  // protocol version
             "03000000",  // length of the build id
             "616263",  // "abc"
+            "07",  // Landlock ABI
+            "12",  // network and PID namespace
+            "01",  // one measure is missing:
+            "06",  // control group
+            "01000000", "78",  // "x" was refused
+            "02000000",  // with ENOENT
         ]
-        #expect(WorkerNotice.hello(Hello(buildID: "abc")).encoded() == bytes(fields))
+        let report = ConfinementReport(
+            landlockABI: 7, namespaces: [.network, .pid],
+            missing: [MissingMeasure(.cgroup, step: "x", code: 2)])
+        let hello = Hello(buildID: "abc", confinement: report)
+        #expect(WorkerNotice.hello(hello).encoded() == bytes(fields))
     }
 
     @Test func `an end by an unexpected port`() {

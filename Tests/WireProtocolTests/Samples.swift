@@ -38,7 +38,17 @@ enum Samples {
     ]
 
     static let workerNotices: [WorkerNotice] =
-        [.hello(Hello(buildID: "0123456789ab")), .hello(Hello(protocolVersion: 0, buildID: ""))]
+        [
+            .hello(
+                Hello(
+                    buildID: "0123456789ab",
+                    confinement: ConfinementReport(
+                        landlockABI: 7, namespaces: .entered,
+                        missing: IsolationMeasure.allCases.map {
+                            MissingMeasure($0, step: "step", code: 1)
+                        }))),
+            .hello(Hello(buildID: "", confinement: ConfinementReport())),
+        ]
         + SandboxState.allCases.map { .state($0, "because of \($0)") }
         + [.output("line\n\u{0}äöü🙂"), .output("")]
         + LogLevel.allCases.map { .log($0, "text") }
@@ -46,7 +56,7 @@ enum Samples {
     static let stubOrders: [StubOrder] = [.start(StubSettings(processID: .max)), .stop]
 
     static let stubNotices: [StubNotice] = [
-        .hello(Hello(buildID: "unknown")), .clientAttached("127.0.0.1:51320"),
+        .hello(Hello(buildID: "unknown", confinement: ConfinementReport())), .clientAttached("127.0.0.1:51320"),
         .clientDetached("closed"), .log(.warning, "text"),
     ]
 

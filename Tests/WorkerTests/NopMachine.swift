@@ -28,6 +28,8 @@ import LinuxSystem
     var vcpu: any VirtualCPU { self }
     var kick: Kick { unsafe .flag(kicked) }
 
+    func prepareForConfinement() {}
+
     func map(_ region: MemoryRegion) throws(HypervisorError) { try memory.add(region) }
     func readState() throws(HypervisorError) -> VCPUState { state }
     func write(_ registers: RegisterFile) throws(HypervisorError) { state.general = registers }

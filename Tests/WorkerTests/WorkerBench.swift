@@ -69,7 +69,7 @@ final class WorkerBench {
                 unsafe try KickSignal.install(flag: flag)
                 try link.claimKick()
                 let debug = try DebugLink(
-                    listener: OwnedDescriptor(listener), supervisor: getpid())
+                    listener: OwnedDescriptor(listener), supervisor: link.peer())
                 let image = NopMachine.image(code)
                 let guest = try Guest(
                     machine, image: image.span, settings: settings, inputs: GuestInputs(seed: 0))

@@ -5,6 +5,7 @@
 // async-signal-safe calls are allowed. Every function returns a result >= 0, or -errno.
 #pragma once
 
+#include <linux/sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +34,8 @@ int clinux_signalfd(const int *signals, size_t count);
 int clinux_take_signal(int descriptor);
 /// An exclusive lock on an open file, without waiting.
 int clinux_lock(int descriptor);
+/// The open file of `descriptor` at `number` too, close-on-exec.
+int clinux_duplicate(int descriptor, int number);
 /// Turns delivery of SIGIO on input on or off; `enabled` is 0 or 1. The descriptor stays non-blocking.
 int clinux_set_async(int descriptor, int enabled);
 /// Makes this process the receiver of the descriptor's SIGIO.
@@ -47,6 +50,8 @@ int clinux_peer_name(int descriptor, char *text, size_t capacity);
 /// Process id and uid of the process at the other end of a Unix socket.
 int clinux_peer_credentials(int descriptor, pid_t *pid, uid_t *uid);
 int clinux_bound_port(int descriptor);
+/// Sends one byte and a descriptor over a Unix socket.
+int clinux_send_descriptor(int socket, int descriptor);
 
 // --- processes -----------------------------------------------------------------------------------
 int clinux_pidfd_open(pid_t pid);
@@ -56,7 +61,6 @@ int clinux_reap(int pidfd, int *code, int *status);
 int clinux_set_parent_death_signal(int signal_number);
 int clinux_set_no_new_privileges(void);
 int clinux_set_dumpable(int dumpable);
-int clinux_drop_bounding_set(void);
 int clinux_clear_ambient_set(void);
 int clinux_set_limit(int resource, uint64_t limit);
 
@@ -69,9 +73,40 @@ struct clinux_descriptor_map {
 /// Starts `path` with exactly the mapped descriptors and close-on-exec for everything else.
 ///
 /// The child dies with the calling thread (PR_SET_PDEATHSIG, SIGKILL), has all signals unblocked and
-/// at their defaults. Returns the pid; or -errno of the failing step, also when exec itself failed.
+/// at their defaults. `namespaces` is CLONE_NEWPID, CLONE_NEWUSER, both or 0; in a new user namespace
+/// the child is root, which is the calling user outside. Returns the pid; or -errno of the failing
+/// step, also when exec itself failed.
 pid_t clinux_spawn(const char *path, char *const arguments[], char *const environment[],
-                   const struct clinux_descriptor_map *map, size_t map_count);
+                   const struct clinux_descriptor_map *map, size_t map_count, unsigned namespaces);
+
+// --- giving up rights ----------------------------------------------------------------------------
+/// Leaves the namespaces of these CLONE_NEW... flags for new ones.
+int clinux_unshare(unsigned namespaces);
+/// No mount that is made from now on shows in another mount namespace, nor the other way round.
+int clinux_make_mounts_private(void);
+/// The root directory becomes an empty, read-only one, and every other mount goes.
+int clinux_enter_empty_root(void);
+/// Root means nothing to capabilities any more, and no bit of this can be changed back.
+int clinux_lock_securebits(void);
+/// No supplementary groups, and this number as real, effective and saved user and group.
+int clinux_set_identity(uid_t identity);
+/// Empties the bounding set but for the capabilities whose bits are set in `kept`.
+int clinux_drop_bounding_set(uint64_t kept);
+
+/// What a Landlock ruleset handles: rights that its processes have only where a rule says so.
+struct clinux_landlock_rights {
+    uint64_t files;
+    uint64_t ports;   // from ABI 4
+    uint64_t scopes;  // from ABI 6
+};
+/// The version of Landlock, from 1; -EOPNOTSUPP or -ENOSYS without it.
+int clinux_landlock_abi(void);
+/// A ruleset that allows nothing of what it handles; `byte_count` is the structure's size in the ABI.
+int clinux_landlock_create(const struct clinux_landlock_rights *handled, size_t byte_count);
+int clinux_landlock_allow_path(int ruleset, int folder, uint64_t rights);
+int clinux_landlock_allow_port(int ruleset, uint16_t port, uint64_t rights);
+/// The calling thread and its children obey the ruleset; needs no_new_privs or CAP_SYS_ADMIN.
+int clinux_landlock_restrict(int ruleset);
 
 // --- kick ----------------------------------------------------------------------------------------
 typedef void (*clinux_kick_function)(void *argument);

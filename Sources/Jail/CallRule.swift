@@ -1,5 +1,5 @@
-/// A system call that a role may make, and what its arguments must look like.
-struct AllowedCall: Hashable, Sendable {
+/// A system call with what its arguments must look like, for a filter to allow or to refuse.
+struct CallRule: Hashable, Sendable {
     /// As in the manual; "openat".
     let name: String
     /// All of them must hold; at most one for each argument.
@@ -17,6 +17,8 @@ enum ArgumentCondition: Hashable, Sendable {
     case bits(_ argument: UInt32, mask: UInt64, value: UInt64)
     /// The argument as an unsigned number is at most this.
     case atMost(_ argument: UInt32, UInt64)
+    /// The argument as an unsigned number is at least this.
+    case atLeast(_ argument: UInt32, UInt64)
 
     /// The kernel takes this argument as a C `int`, so its upper half does not count.
     static func int(_ argument: UInt32, _ value: Int32) -> ArgumentCondition {

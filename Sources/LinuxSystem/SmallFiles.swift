@@ -1,0 +1,27 @@
+import CLinux
+import Glibc
+
+/// The whole text of a small file such as those of `/proc`, at most 64 KiB of it.
+package func readSmallFile(_ path: String) throws(SystemCallError) -> String {
+    let file = try OwnedDescriptor.take(unsafe clinux_open(path, O_RDONLY | O_NOCTTY), from: "open")
+    var buffer = [UInt8](repeating: 0, count: 65_536)
+    var count = 0
+    while count < buffer.count {
+        let taken = unsafe buffer.withUnsafeMutableBytes {
+            unsafe read(file.rawValue, $0.baseAddress?.advanced(by: count), $0.count - count)
+        }
+        if taken < 0, errno == EINTR { continue }
+        guard taken >= 0 else { throw SystemCallError("read", code: errno) }
+        guard taken > 0 else { break }
+        count += taken
+    }
+    return String(decoding: buffer.prefix(count), as: UTF8.self)
+}
+
+/// Writes a text to a file that exists, in one call, as the files of control groups want it.
+package func writeSmallFile(_ path: String, _ text: String) throws(SystemCallError) {
+    let file = try OwnedDescriptor.take(unsafe clinux_open(path, O_WRONLY | O_NOCTTY), from: "open")
+    var text = text
+    let count = text.withUTF8 { unsafe write(file.rawValue, $0.baseAddress, $0.count) }
+    guard count >= 0 else { throw SystemCallError("write", code: errno) }
+}
