@@ -234,7 +234,7 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "ControlAPI", "GuestModel", "hyperlight-supervisor", "hyperlight-worker",
-                "hyperlight-worker-emulator", "hyperlight-gdbstub", "hyperlight-ctl",
+                "hyperlight-worker-emulator", "hyperlight-gdbstub", "hyperlight-ctl", "jail-probe",
             ],
             swiftSettings: strict),
         .testTarget(

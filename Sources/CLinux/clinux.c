@@ -30,6 +30,8 @@ int clinux_open(const char *path, int flags) {
     return result_of(open(path, flags | O_CLOEXEC));
 }
 
+int clinux_open_place(const char *path) { return result_of(open(path, O_PATH | O_CLOEXEC)); }
+
 int clinux_open_create(const char *path, int flags, mode_t mode) {
     return result_of(open(path, flags | O_CREAT | O_CLOEXEC, mode));
 }

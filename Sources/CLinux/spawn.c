@@ -93,6 +93,8 @@ static int prepare_child(const struct birth *birth) {
         int error = become_root_of_user_namespace(birth);
         if (error != 0) return error;
     }
+    // Signals of a terminal are for the parent alone, and nothing can be typed into one from here.
+    if (setsid() < 0) return errno;
     struct sigaction standard = {.sa_handler = SIG_DFL};
     for (int number = 1; number < NSIG; number++) sigaction(number, &standard, NULL);
     sigset_t none;

@@ -11,10 +11,12 @@ package struct SandboxDetails: Codable, Hashable, Sendable {
     package var memory: MemoryDetails
     package var labels: [String: String]
     package var config: ConfigDetails
+    package var isolation: IsolationDetails
 
     package init(
         status: SandboxStatus, guest: String, symbols: String, abi: GuestABIName,
-        memory: MemoryDetails, labels: [String: String], config: ConfigDetails
+        memory: MemoryDetails, labels: [String: String], config: ConfigDetails,
+        isolation: IsolationDetails
     ) {
         self.status = status
         self.guest = guest
@@ -23,6 +25,7 @@ package struct SandboxDetails: Codable, Hashable, Sendable {
         self.memory = memory
         self.labels = labels
         self.config = config
+        self.isolation = isolation
     }
 }
 

@@ -19,6 +19,7 @@ package enum DetailsText {
         if let error = status.lastError { lines.append(("last error", error)) }
         lines += driver(status.driver)
         lines += processes(status)
+        lines += isolation(details.isolation)
         lines += debug(status.debug)
         lines += configuration(details)
         let width = lines.map(\.0.count).max() ?? 0
@@ -41,6 +42,22 @@ package enum DetailsText {
             worker += ", \(StatusTable.size(bytes)) resident"
         }
         return [("worker", worker), ("stub", status.stubPID.map { "pid \($0)" } ?? "-")]
+    }
+
+    private static func isolation(_ isolation: IsolationDetails) -> [(String, String)] {
+        let required = isolation.required.map(\.rawValue).joined(separator: ", ")
+        var lines = [
+            (
+                "isolation",
+                isolation.profile.rawValue + (isolation.diagnose ? ", diagnose" : "")
+                    + ", requires \(required.isEmpty ? "nothing" : required)"
+            )
+        ]
+        for process in isolation.processes {
+            lines.append(("\(process.role) jail", process.text))
+            lines += process.missing.map { ("\(process.role) lacks", $0) }
+        }
+        return lines
     }
 
     private static func debug(_ debug: DebugStatus) -> [(String, String)] {

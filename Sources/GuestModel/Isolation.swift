@@ -39,11 +39,13 @@ package enum IsolationMeasure: String, Hashable, Sendable, CaseIterable, Compara
         case .noNewPrivileges: "the kernel is too old: Linux 5.10 or later is needed"
         case .capabilities: "start the supervisor without capabilities, or as root"
         case .landlock: "the kernel needs Landlock, in CONFIG_LSM or lsm= too; or do not require it"
-        case .user: "start the supervisor as root with CAP_SETUID and CAP_SETGID; or do not require it"
+        case .user:
+            "start the supervisor as root with CAP_SETUID and CAP_SETGID; or do not require it"
         case .namespaces:
             "allow user namespaces (user.max_user_namespaces) or start the supervisor as root with "
                 + "CAP_SYS_ADMIN; or do not require them"
-        case .cgroup: "delegate a control group to the supervisor (Delegate=yes); or do not require it"
+        case .cgroup:
+            "delegate a control group to the supervisor (Delegate=yes); or do not require it"
         }
     }
 }

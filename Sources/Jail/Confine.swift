@@ -13,7 +13,6 @@ import LinuxSystem
 /// The processes that confine themselves; each has its own list of system calls.
 package enum ConfinedRole: Sendable, CaseIterable {
     case workerKVM
-    /// The one role that may make anonymous memory executable: the emulator compiles guest code.
     case workerEmulator
     case stub
 }

@@ -50,7 +50,14 @@ struct LandlockRights: Hashable, Sendable {
     static let writeFile: UInt64 = 1 << 1
     static let readFile: UInt64 = 1 << 2
     static let readFolder: UInt64 = 1 << 3
+    private static let truncate: UInt64 = 1 << 14
+    private static let deviceRequest: UInt64 = 1 << 15
     static let bindTCP: UInt64 = 1 << 0
+
+    /// Opening and using a device.
+    static let deviceUse = readFile | writeFile | deviceRequest
+    /// What a rule about a file, and not a folder, may allow.
+    static let ofFiles = execute | writeFile | readFile | truncate | deviceRequest
 
     /// Whatever this version knows.
     static func all(of abi: UInt8) -> LandlockRights {

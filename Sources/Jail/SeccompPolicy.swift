@@ -10,9 +10,9 @@ enum SeccompPolicy {
     /// The whole list of `role` for the process with this id.
     static func calls(of role: ConfinedRole, processID: Int32) -> [CallRule] {
         switch role {
-        case .workerKVM: common(processID) + plainMemory + worker(processID) + kvm
-        case .workerEmulator: common(processID) + compilerMemory + worker(processID)
-        case .stub: common(processID) + plainMemory + stub
+        case .workerKVM: common(processID) + worker(processID) + kvm
+        case .workerEmulator: common(processID) + worker(processID)
+        case .stub: common(processID) + stub
         }
     }
 
@@ -32,6 +32,11 @@ enum SeccompPolicy {
             CallRule("clock_gettime"),
             CallRule("brk"),
             CallRule("munmap"),
+            // Anonymous memory that can never be executed. The emulator's code buffer is older than
+            // its filter.
+            CallRule(
+                "mmap", .flags(2, required: 0, optional: PROT_READ | PROT_WRITE),
+                .flags(3, required: anonymous, optional: harmless)),
             CallRule("mremap", .flags(3, required: 0, optional: mayMove)),
             CallRule("poll", .atMost(1, polledMax)),
             CallRule(
@@ -53,23 +58,6 @@ enum SeccompPolicy {
     private static let sendFlags = Int32(MSG_DONTWAIT | MSG_NOSIGNAL)
     private static let anonymous = MAP_PRIVATE | MAP_ANONYMOUS
     private static let harmless = MAP_NORESERVE | MAP_STACK
-
-    /// Anonymous memory that can never be executed.
-    private static let plainMemory = [map(protection: PROT_READ | PROT_WRITE)]
-
-    /// The same, and executable if it is so from its first moment, as the emulator's code buffer is;
-    /// still nothing that has a file behind it.
-    private static let compilerMemory = [
-        map(protection: PROT_READ | PROT_WRITE | PROT_EXEC),
-        CallRule("mprotect", .flags(2, required: 0, optional: PROT_READ | PROT_WRITE)),
-        CallRule("madvise"),
-    ]
-
-    private static func map(protection: Int32) -> CallRule {
-        CallRule(
-            "mmap", .flags(2, required: 0, optional: protection),
-            .flags(3, required: anonymous, optional: harmless))
-    }
 
     /// Accepting a connection on one listening socket, without asking who it is.
     static func accept(on listener: Int32) -> CallRule {

@@ -25,3 +25,17 @@ package func writeSmallFile(_ path: String, _ text: String) throws(SystemCallErr
     let count = text.withUTF8 { unsafe write(file.rawValue, $0.baseAddress, $0.count) }
     guard count >= 0 else { throw SystemCallError("write", code: errno) }
 }
+
+/// A file or folder as a place only: nothing can be read or written through it.
+package func openPlace(_ path: String) throws(SystemCallError) -> OwnedDescriptor {
+    try .take(unsafe clinux_open_place(path), from: "open")
+}
+
+/// The folders of all files that are mapped into this process: its program and its libraries.
+package func mappedFolders() -> Set<String> {
+    let lines = (try? readSmallFile("/proc/self/maps"))?.split(separator: "\n") ?? []
+    let files = lines.compactMap { line in line.firstIndex(of: "/").map { line[$0...] } }
+    return Set(
+        files.compactMap { file in file.lastIndex(of: "/").map { String(file[..<$0]) } }
+            .filter { !$0.isEmpty })
+}

@@ -51,10 +51,10 @@ final class Child {
         // A control socket at its end is always readable, and the loop would never rest.
         if isLost { return [process.pidfd.rawValue] }
         if restsUntil != nil { return [process.pidfd.rawValue] }
-        return [process.pidfd.rawValue, control.rawValue, output.rawValue, violationsNumber]
+        let standard = [process.pidfd.rawValue, control.rawValue, output.rawValue]
+        guard let number = violations?.rawValue else { return standard }
+        return standard + [number]
     }
-
-    private var violationsNumber: Int32 { violations?.rawValue ?? -1 }
 
     /// The forbidden system call that it made and for which it waits; it must be killed then.
     func forbiddenCall() -> ForbiddenCall? { violations?.look() }

@@ -1,3 +1,4 @@
+import ControlAPI
 import GuestModel
 import Jail
 import LinuxSystem
@@ -45,6 +46,27 @@ struct ChildJail {
         } catch {
             return .mismatch(["\(error)"])
         }
+    }
+}
+
+extension Child {
+    /// What is known of its jail at this moment; nil before it has said that it is confined.
+    var confinement: ProcessConfinement? {
+        // A process that has just ended has no status any more.
+        guard let report = jail.report,
+            let status = try? ProcessStatus.read(processID: processID)
+        else { return nil }
+        let capabilities =
+            status.inheritable | status.permitted | status.effective | status.ambient
+        return ProcessConfinement(
+            role: jail.role == .stub ? "stub" : "worker", pid: processID, user: status.users[0],
+            group: status.groups[0], capabilities: String(capabilities, radix: 16),
+            boundingSet: String(status.bounding, radix: 16),
+            noNewPrivileges: status.hasNoNewPrivileges, seccompMode: status.seccompMode,
+            seccompFilters: status.filterCount, threads: status.threadCount,
+            landlockABI: report.landlockABI, namespaces: report.namespaces.names,
+            hasControlGroup: jail.group != nil,
+            missing: jail.missing.map { "\($0.measure.rawValue): \($0.text)" })
     }
 }
 

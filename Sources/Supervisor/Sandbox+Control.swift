@@ -1,6 +1,7 @@
 import ControlAPI
 import GuestModel
 import LinuxSystem
+import SandboxConfig
 import WireProtocol
 
 /// What the control API asks of one sandbox.
@@ -43,6 +44,11 @@ extension Sandbox {
     }
 
     func details(source: String) -> SandboxDetails {
-        SandboxDetails(settings, status: status, source: source)
+        SandboxDetails(
+            settings, status: status, source: source,
+            isolation: IsolationDetails(
+                profile: jail.profile, required: jail.required.sorted(),
+                diagnose: settings.isolation.reportsViolations,
+                processes: [worker, stub.child].compactMap { $0?.confinement }))
     }
 }

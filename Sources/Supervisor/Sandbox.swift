@@ -13,7 +13,7 @@ final class Sandbox {
     private let index: Int
     private let paths: SandboxPaths
     private let launcher: ChildLauncher
-    private let jail: SandboxJail
+    let jail: SandboxJail
     private let log: Logger
     private var voices: SandboxLog
     private(set) var condition: SandboxCondition

@@ -4,7 +4,10 @@ import SandboxConfig
 
 extension SandboxDetails {
     /// What the configuration says, beside what is.
-    init(_ settings: SandboxSettings, status: SandboxStatus, source: String) {
+    init(
+        _ settings: SandboxSettings, status: SandboxStatus, source: String,
+        isolation: IsolationDetails
+    ) {
         let hypervisor: [String]
         switch settings.drivers {
         case .automatic: hypervisor = ["auto"]
@@ -23,6 +26,7 @@ extension SandboxDetails {
                 debugOnDisconnect: settings.debug.onDisconnect.rawValue,
                 debugOnKill: settings.debug.onKill.rawValue,
                 debugWaitTimeoutMilliseconds: Int64(
-                    settings.debug.waitTimeout / .milliseconds(1))))
+                    settings.debug.waitTimeout / .milliseconds(1))),
+            isolation: isolation)
     }
 }

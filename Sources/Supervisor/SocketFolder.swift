@@ -9,7 +9,7 @@ struct SocketFolder: ~Copyable {
     private static let socketPathBytesMax = 107
 
     let controlSocket: String
-    private let root: String
+    let root: String
     private let lock: OwnedDescriptor
 
     /// Makes the folder: that of the control socket when one is named, else the standard one.

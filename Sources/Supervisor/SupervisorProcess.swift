@@ -91,7 +91,9 @@ package final class SupervisorProcess {
                 controlSocket: options.controlSocket ?? configuration.controlSocket,
                 standard: options.runtimeFolder)
             defer { folder.cleanUp() }
-            try startSandboxes(folder)
+            let programs = try ProgramFolder.ownFolder()
+            confineSelf(folder, programs)
+            startSandboxes(folder, programs)
             startControlServer(folder)
             supervise(signals)
             groups?.remove()
@@ -114,15 +116,13 @@ package final class SupervisorProcess {
 
     // MARK: Start
 
-    private func startSandboxes(_ folder: borrowing SocketFolder) throws(SupervisorError) {
-        let programs = try ProgramFolder.ownFolder()
+    private func startSandboxes(_ folder: borrowing SocketFolder, _ programs: ProgramFolder) {
         log.info(
             "supervisor.started", sandbox: nil,
             "hyperlight-supervisor \(projectVersion) (\(buildID)): "
                 + "\(configuration.sandboxes.count) sandboxes, control \(folder.controlSocket)")
         let drivers = DriverCatalogue(programs: programs, log: log)
         let isRoot = isRoot()
-        let groups = makeControlGroups()
         for (index, settings) in configuration.sandboxes.enumerated() {
             let sandbox = Sandbox(
                 settings, index: index, paths: folder.paths(of: settings.name),
@@ -137,14 +137,25 @@ package final class SupervisorProcess {
         }
     }
 
-    /// Nil where this system gives none; whoever wanted one says so then.
-    private func makeControlGroups() -> ControlGroupTree? {
+    /// Gives up what supervision does not need, before anybody else can say anything.
+    private func confineSelf(_ folder: borrowing SocketFolder, _ programs: ProgramFolder) {
+        makeControlGroups()
+        let missing = SupervisorJail(configuration, folder: folder, programs: programs).enter()
+        for measure in missing {
+            log.warning(
+                "isolation.missing", sandbox: nil,
+                "the supervisor without \(measure.measure.rawValue): \(measure.text)")
+        }
+    }
+
+    /// None where this system gives none; whoever wanted one says so then.
+    private func makeControlGroups() {
+        guard configuration.hasStrictSandbox else { return }
         do throws(SystemCallError) {
             groups = try ControlGroupTree.make(processID: ownProcessID())
         } catch {
             log.debug("control-groups.none", sandbox: nil, "\(error)")
         }
-        return groups
     }
 
     private func startControlServer(_ folder: borrowing SocketFolder) {

@@ -118,7 +118,9 @@ struct DebuggerCommandTests {
             memory: MemoryDetails(heap: 0, scratch: 0, inputData: 0, outputData: 0), labels: [:],
             config: ConfigDetails(
                 source: "", mode: "", hypervisor: [], debugStartup: "", debugOnDisconnect: "",
-                debugOnKill: "", debugWaitTimeoutMilliseconds: 0))
+                debugOnKill: "", debugWaitTimeoutMilliseconds: 0),
+            isolation: IsolationDetails(
+                profile: .container, required: [], diagnose: false, processes: []))
     }
 
     private static let both = DebugStatus(

@@ -13,7 +13,9 @@ struct FakeCore: SupervisorCore {
         memory: MemoryDetails(heap: 1, scratch: 2, inputData: 3, outputData: 4), labels: [:],
         config: ConfigDetails(
             source: "f.json:1", mode: "serve", hypervisor: ["auto"], debugStartup: "wait",
-            debugOnDisconnect: "resume", debugOnKill: "detach", debugWaitTimeoutMilliseconds: 0))
+            debugOnDisconnect: "resume", debugOnKill: "detach", debugWaitTimeoutMilliseconds: 0),
+        isolation: IsolationDetails(
+            profile: .container, required: [], diagnose: false, processes: []))
 
     func ask(_ request: ControlRequest) async -> ControlReply {
         guard let sandbox = request.sandbox else { return .list([Self.status]) }

@@ -103,10 +103,10 @@ import Testing
         #expect(try ProbeRun.end([role, "abort"]) == .signal(SIGABRT))
     }
 
-    @Test func `only the emulator executes memory that it wrote`() throws {
-        #expect(try ProbeRun.end(["emulator", "compile"]) == ProbeRun.survived)
-        #expect(try ProbeRun.end(["worker", "compile"]) == ProbeRun.killed)
-        #expect(try ProbeRun.end(["stub", "compile"]) == ProbeRun.killed)
+    @Test(arguments: ProbeRun.roles)
+    func `nobody executes memory that it made in the jail`(_ role: String) throws {
+        #expect(try ProbeRun.end([role, "compile"]) == ProbeRun.killed)
+        #expect(try ProbeRun.end(["free", "compile"]) == ProbeRun.survived)
     }
 
     @Test(arguments: ProbeRun.roles)

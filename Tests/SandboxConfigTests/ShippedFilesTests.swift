@@ -46,6 +46,9 @@ struct ShippedFilesTests {
         for (part, keys) in [
             (schema.properties["control"], ConfigKeys.control),
             (schema.properties["log"], ConfigKeys.log),
+            (schema.properties["users"], ConfigKeys.users),
+            (schema.definitions["isolation"], ConfigKeys.isolation),
+            (schema.definitions["limits"], ConfigKeys.limits),
             (schema.definitions["defaults"], ConfigKeys.defaults),
             (schema.definitions["sandbox"], ConfigKeys.sandbox),
             (schema.definitions["memory"], ConfigKeys.memory),

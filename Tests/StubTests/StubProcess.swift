@@ -35,7 +35,8 @@ final class StubProcess {
             let childControl = controlPair.second.take(), let childWorker = workerPair.second.take()
         else { throw Failure.ended }
         process = try ChildProcess.spawn(
-            path: Self.program, arguments: ["hyperlight-gdbstub", "example", "container,born=0,enters=0"],
+            path: Self.program,
+            arguments: ["hyperlight-gdbstub", "example", "container,born=0,enters=0"],
             environment: ["SWIFT_BACKTRACE=enable=no"],
             descriptors: [
                 (source: 0, target: 0), (source: 2, target: 1), (source: 2, target: 2),

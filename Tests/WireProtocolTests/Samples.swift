@@ -56,7 +56,8 @@ enum Samples {
     static let stubOrders: [StubOrder] = [.start(StubSettings(processID: .max)), .stop]
 
     static let stubNotices: [StubNotice] = [
-        .hello(Hello(buildID: "unknown", confinement: ConfinementReport())), .clientAttached("127.0.0.1:51320"),
+        .hello(Hello(buildID: "unknown", confinement: ConfinementReport())),
+        .clientAttached("127.0.0.1:51320"),
         .clientDetached("closed"), .log(.warning, "text"),
     ]
 

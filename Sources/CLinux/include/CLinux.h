@@ -23,6 +23,8 @@ int clinux_ioctl_value(int descriptor, unsigned long request, unsigned long valu
 
 // --- descriptors ---------------------------------------------------------------------------------
 int clinux_open(const char *path, int flags);
+/// With O_PATH.
+int clinux_open_place(const char *path);
 int clinux_open_create(const char *path, int flags, mode_t mode);
 int clinux_memfd_create(const char *name);
 int clinux_seal(int descriptor);
@@ -72,8 +74,8 @@ struct clinux_descriptor_map {
 
 /// Starts `path` with exactly the mapped descriptors and close-on-exec for everything else.
 ///
-/// The child dies with the calling thread (PR_SET_PDEATHSIG, SIGKILL), has all signals unblocked and
-/// at their defaults. `namespaces` is CLONE_NEWPID, CLONE_NEWUSER, both or 0; in a new user namespace
+/// The child dies with the calling thread (PR_SET_PDEATHSIG, SIGKILL), has a session of its own and
+/// all signals unblocked and at their defaults. `namespaces` is CLONE_NEWPID, CLONE_NEWUSER, both or 0; in a new user namespace
 /// the child is root, which is the calling user outside. Returns the pid; or -errno of the failing
 /// step, also when exec itself failed.
 pid_t clinux_spawn(const char *path, char *const arguments[], char *const environment[],

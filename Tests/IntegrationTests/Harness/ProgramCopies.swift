@@ -39,15 +39,23 @@ final class ProgramCopies {
         try replace("hyperlight-worker-emulator", by: Data(text.utf8))
     }
 
+    /// The build id of the programs.
+    static var build: String {
+        get throws {
+            let program = Machine.program("hyperlight-supervisor")
+            let version = try RunningProgram(program, ["--version"])
+            try version.waitForEnd(.seconds(10))
+            _ = version.output.waitForEnd(.seconds(5))
+            guard let match = version.output.text.firstMatch(of: #/ \(([^,]+),/#) else {
+                throw HarnessError("no build in \(version.output.text)")
+            }
+            return String(match.1)
+        }
+    }
+
     /// The stub becomes one of another build of the same length.
     func replaceStubByAnotherBuild() throws {
-        let version = try RunningProgram(Machine.program("hyperlight-supervisor"), ["--version"])
-        try version.waitForEnd(.seconds(10))
-        _ = version.output.waitForEnd(.seconds(5))
-        guard let match = version.output.text.firstMatch(of: #/ \(([^,]+),/#) else {
-            throw HarnessError("no build in \(version.output.text)")
-        }
-        let build = Data(match.1.utf8)
+        let build = Data(try Self.build.utf8)
         var bytes = try Data(
             contentsOf: URL(fileURLWithPath: Machine.program("hyperlight-gdbstub")))
         var start = bytes.startIndex

@@ -13,6 +13,19 @@ struct SandboxEntry: Encodable {
     var mode = "serve"
     var debug: Debug
     var memory: [String: String]?
+    var isolation: Isolation?
+    var limits: Limits?
+
+    struct Isolation: Encodable {
+        var profile: String?
+        var require: [String]?
+        var diagnose: Bool?
+    }
+
+    struct Limits: Encodable {
+        var memory: String?
+        var cpuPercent: Int?
+    }
 
     struct Debug: Encodable {
         var enabled: Bool?
@@ -243,6 +256,16 @@ final class RunningSupervisor {
             throw HarnessError("status has no sandbox \(name): \(text)")
         }
         return status
+    }
+
+    /// What `hyperlight-ctl show --format json` says of a sandbox.
+    func details(_ name: String) throws -> SandboxDetails {
+        let (_, text) = try control(["show", name, "--format", "json"])
+        do {
+            return try JSONDecoder().decode(SandboxDetails.self, from: Data(text.utf8))
+        } catch {
+            throw HarnessError("show: \(error) in \(text)")
+        }
     }
 
     // MARK: - End

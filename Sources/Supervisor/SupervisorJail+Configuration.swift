@@ -1,0 +1,35 @@
+import GuestModel
+import Jail
+import LinuxSystem
+import SandboxConfig
+
+extension SupervisorConfiguration {
+    /// Whether any sandbox shall have the strict profile.
+    var hasStrictSandbox: Bool {
+        let standard = SandboxJail.standardProfile(isRoot: isRoot())
+        return sandboxes.contains { ($0.isolation.profile ?? standard) == .strict }
+    }
+}
+
+extension SupervisorJail {
+    /// What the supervisor of this configuration has to keep.
+    init(
+        _ configuration: SupervisorConfiguration, folder: borrowing SocketFolder,
+        programs: ProgramFolder
+    ) {
+        let images = configuration.sandboxes.flatMap { [$0.guestPath, $0.symbolsPath] }
+        self.init(
+            confinesByPrivilege: configuration.hasStrictSandbox,
+            ownFolders: [folder.root],
+            readable: images.map(Self.folder) + mappedFolders()
+                + [programs.path, "/proc", "/etc", "/usr", "/lib", "/lib64"],
+            devices: ["/dev/null", "/dev/kvm", "/dev/mshv"],
+            ports: configuration.sandboxes.compactMap(\.debug.port))
+    }
+
+    /// A guest is often replaced by a new file of the same name, so its folder counts.
+    private static func folder(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return "/" }
+        return String(path[..<slash])
+    }
+}
