@@ -120,7 +120,7 @@ let package = Package(
         .target(
             name: "ControlClient",
             dependencies: [
-                "GuestModel", "ControlAPI", "SandboxConfig", "LinuxSystem",
+                "GuestModel", "ControlAPI", "SandboxConfig", "LinuxSystem", "Jail",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

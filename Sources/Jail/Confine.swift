@@ -23,8 +23,9 @@ package enum ConfinedRole: Sendable, CaseIterable {
 /// the image is mapped and signal handlers are installed: afterwards a call that is not on the role's
 /// list ends the process with SIGSYS. What the profile wants and the system refuses is reported,
 /// not thrown, where the process is still confined without it: the supervisor decides.
-/// - Parameter prepare: called when everything but the filter and the limit of threads is in force,
-///   for what can be done only once in a process's life and only then.
+/// `prepare` is called when everything but the filter and the limit of threads is in force, for what
+/// can be done only once in a process's life and only then.
+/// - Returns: what cannot be seen from outside.
 /// - Throws: the first step that failed without which there is no jail; the process must then end.
 /// - Source: Linux manual pages capabilities(7), prctl(2), getrlimit(2), seccomp(2), namespaces(7),
 ///   pivot_root(2), landlock(7).

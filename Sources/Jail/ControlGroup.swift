@@ -14,15 +14,32 @@ package struct ControlGroupTree: Sendable {
         let folder: String
     }
 
+    /// Whether `make` would find a place where this user may write; changes nothing.
+    /// - Throws: what stands against it.
+    package static func check() throws(SystemCallError) {
+        let memberships = ControlGroupMemberships(text: try readSmallFile("/proc/self/cgroup"))
+        if let folder = memberships.unifiedFolder, hasMemoryController(folder) {
+            return try checkWritable(folder + "/cgroup.subtree_control")
+        }
+        guard let memory = memberships.separateFolders.first(where: { $0.0 == .memory }) else {
+            throw SystemCallError("memory controller", code: 2)  // ENOENT
+        }
+        try checkWritable(memory.1)
+    }
+
+    private static func hasMemoryController(_ folder: String) -> Bool {
+        guard let controllers = try? readSmallFile(folder + "/cgroup.controllers") else {
+            return false
+        }
+        return controllers.split { $0 == " " || $0 == "\n" }.contains("memory")
+    }
+
     /// Prepares the tree below this process's own group.
     /// - Throws: the call that was refused; then there are no groups.
     package static func make(processID: Int32) throws(SystemCallError) -> ControlGroupTree {
         let memberships = ControlGroupMemberships(text: try readSmallFile("/proc/self/cgroup"))
         let name = "hyperlight-\(processID)"
-        if let folder = memberships.unifiedFolder,
-            let controllers = try? readSmallFile(folder + "/cgroup.controllers"),
-            controllers.split(separator: " ").contains("memory")
-        {
+        if let folder = memberships.unifiedFolder, hasMemoryController(folder) {
             return try makeUnified(folder, name: name)
         }
         var branches: [Branch] = []

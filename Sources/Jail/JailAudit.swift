@@ -6,10 +6,8 @@ package import GuestModel
 package enum JailAudit {
     /// What is not as it must be, one short sentence each; empty when all is well.
     ///
-    /// - Parameters:
-    ///   - child: its `/proc/PID/status`, read by the supervisor.
-    ///   - report: what the child said of itself; a measure it lacks is not looked for.
-    ///   - own: the supervisor's status, from which a child inherits.
+    /// `child` is its `/proc/PID/status`, read by the supervisor; `report` what it said of itself (a
+    /// measure it lacks is not looked for); `own` the supervisor's status, from which it inherits.
     package static func mismatches(
         of child: ProcessStatus, role: ConfinedRole, plan: JailPlan, report: ConfinementReport,
         own: ProcessStatus

@@ -92,8 +92,10 @@ package struct SupervisorJail: Sendable {
         }
     }
 
-    /// Landlock. A process that restricts files may not mount any more, nor may its children, and a
-    /// strict child has to: then the restriction is of the network and of signals only.
+    /// Restricts files, ports and signals by Landlock.
+    ///
+    /// A process that restricts files may not mount any more, nor may its children, and a strict
+    /// child has to: then the restriction is of the network and of signals only.
     private func restrictPlaces() throws(SystemCallError) {
         let abi = try Landlock.abi()
         var rights = LandlockRights.all(of: abi)

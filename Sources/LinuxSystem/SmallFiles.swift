@@ -39,3 +39,10 @@ package func mappedFolders() -> Set<String> {
         files.compactMap { file in file.lastIndex(of: "/").map { String(file[..<$0]) } }
             .filter { !$0.isEmpty })
 }
+
+/// Whether this process may write to a file or folder.
+package func checkWritable(_ path: String) throws(SystemCallError) {
+    guard unsafe access(path, W_OK) == 0 else {
+        throw SystemCallError("access \(path)", code: errno)
+    }
+}

@@ -13,7 +13,7 @@ package struct ChildProcess: ~Copyable, Sendable {
     /// The child is killed when the calling thread ends, so call this from one that lives as long as
     /// the process.
     /// The first argument is the name that `ps` shows; no target descriptor stands there twice.
-    /// - Parameter namespaces: those that the child is born in; of a PID and a user namespace.
+    /// It is born in `namespaces`, which are a PID and a user namespace, one of them or none.
     package static func spawn(
         path: String, arguments: [String], environment: [String],
         descriptors: [(source: Int32, target: Int32)], namespaces: NamespaceSet = []

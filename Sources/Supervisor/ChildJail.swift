@@ -24,9 +24,7 @@ struct ChildJail {
 
     /// Why the child must not begin, or nil.
     ///
-    /// - Parameters:
-    ///   - report: the child's own word.
-    ///   - required: without these it does not begin.
+    /// `report` is the child's own word; without the measures in `required` it does not begin.
     mutating func verdict(
         on processID: Int32, report: ConfinementReport, required: Set<IsolationMeasure>
     ) -> JailRefusal? {

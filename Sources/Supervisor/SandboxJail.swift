@@ -12,10 +12,9 @@ struct SandboxJail: Sendable {
     private let firstUserID: UInt32
     let groups: ControlGroupTree?
 
-    /// - Parameters:
-    ///   - index: the sandbox's place in the file, which decides its user ids.
-    ///   - firstUserID: that of sandbox 0's worker.
-    ///   - groups: nil when this system gives none.
+    /// The jail of the sandbox at place `index` of the file, which decides its user ids.
+    ///
+    /// `firstUserID` is that of sandbox 0's worker; `groups` is nil when this system gives none.
     init(
         _ settings: SandboxSettings, index: Int, firstUserID: UInt32, isRoot: Bool,
         groups: ControlGroupTree?

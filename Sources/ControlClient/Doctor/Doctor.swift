@@ -1,5 +1,8 @@
 import ControlAPI
 import Glibc
+import GuestModel
+import Jail
+import LinuxSystem
 
 /// Looks at the machine; starts nothing but short-lived probes and gdb.
 enum Doctor {
@@ -11,7 +14,7 @@ enum Doctor {
             device("/dev/kvm", name: "kvm-device"),
             driver("kvm", program: "hyperlight-worker", isLastResort: false),
             driver("emulator", program: "hyperlight-worker-emulator", isLastResort: true),
-            seccomp(), landlock(), userNamespaces(), debugger(),
+            seccomp(), landlock(), users(), namespaces(), controlGroups(), debugger(),
         ]
         if access("/dev/mshv", F_OK) == 0 {
             checks.insert(device("/dev/mshv", name: "mshv-device"), at: 1)
@@ -90,24 +93,50 @@ enum Doctor {
         return Check(name: name, verdict: .pass, detail: "abi \(version)")
     }
 
-    private static func userNamespaces() -> Check {
-        let name = "user-namespaces"
-        let limit = Probe.words(ofFile: "/proc/sys/user/max_user_namespaces").first
-        let switches = [
-            ("/proc/sys/kernel/unprivileged_userns_clone", "0"),
-            ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"),
-        ]
-        if limit == nil || limit == "0" {
+    // MARK: Profile strict
+
+    private static func users() -> Check {
+        let name = "own-users"
+        guard isRoot() else {
             return Check(
-                name: name, verdict: .warn, detail: "no user namespaces",
-                remedy: "sysctl user.max_user_namespaces=10000")
+                name: name, verdict: .warn,
+                detail: "all processes run as user \(geteuid())", remedy: remedy(.user))
         }
-        for (path, closed) in switches where Probe.words(ofFile: path).first == closed {
+        return Check(name: name, verdict: .pass, detail: "each process can have an id of its own")
+    }
+
+    /// Makes the namespaces that a strict child is born in, around a program that ends at once.
+    private static func namespaces() -> Check {
+        let name = "namespaces"
+        let born: NamespaceSet = isRoot() ? .pid : [.pid, .user]
+        let words = born.names.joined(separator: " and ")
+        do throws(SystemCallError) {
+            let child = try ChildProcess.spawn(
+                path: "/bin/true", arguments: ["true"], environment: [], descriptors: [],
+                namespaces: born)
+            _ = waitForInput(child.pidfd, milliseconds: 1000)
+            _ = child.reap()
+            return Check(name: name, verdict: .pass, detail: "\(words) can be made")
+        } catch {
             return Check(
-                name: name, verdict: geteuid() == 0 ? .pass : .warn,
-                detail: "for root only (\(path) is \(closed))")
+                name: name, verdict: .warn, detail: "\(words) cannot be made: \(error)",
+                remedy: remedy(.namespaces))
         }
-        return Check(name: name, verdict: .pass, detail: "at most \(limit ?? "0")")
+    }
+
+    private static func controlGroups() -> Check {
+        let name = "control-groups"
+        do throws(SystemCallError) {
+            try ControlGroupTree.check()
+            return Check(name: name, verdict: .pass, detail: "memory and processes can be limited")
+        } catch {
+            return Check(
+                name: name, verdict: .warn, detail: error.description, remedy: remedy(.cgroup))
+        }
+    }
+
+    private static func remedy(_ measure: IsolationMeasure) -> String {
+        "for profile strict: " + measure.remedy
     }
 
     // MARK: Debugger
