@@ -169,7 +169,7 @@ let package = Package(
         .testTarget(
             name: "HypervisorKVMTests",
             dependencies: [
-                "CLinux", "GuestModel", "Hypervisor", "HypervisorKVM", "LinuxSystem",
+                "CLinux", "GuestModel", "Hypervisor", "HypervisorKVM", "Jail", "LinuxSystem",
                 "DriverConformance",
             ],
             swiftSettings: nearC),

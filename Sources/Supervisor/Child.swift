@@ -13,6 +13,7 @@ final class Child {
     static let endingNanoseconds: UInt64 = 2_000_000_000
 
     let processID: Int32
+    private let born = monotonicNanoseconds()
     private let process: ChildProcess
     private let control: MessageSocket
     private let output: LineReader
@@ -104,6 +105,9 @@ final class Child {
     /// False when the child does not take it any more.
     @discardableResult
     func send(_ order: some WireMessage) -> Bool { control.send(order.encoded()) }
+
+    /// Since its start.
+    var ageMicroseconds: UInt64 { (monotonicNanoseconds() - born) / 1000 }
 
     func greeted() {
         if case .greeting = stage { stage = .serving }

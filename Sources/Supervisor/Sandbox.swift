@@ -211,6 +211,9 @@ final class Sandbox {
         let refusal = child.jail.verdict(
             on: child.processID, report: report, required: jail.required)
         guard let refusal else {
+            log.debug(
+                "\(role).confined", sandbox: name,
+                "\(role) \(child.processID) in \(child.ageMicroseconds) us")
             for missing in child.jail.missing {
                 log.warning(
                     "isolation.missing", sandbox: name,

@@ -11,8 +11,12 @@ struct KVMGuest {
     let memory = GuestMemory()
     var vcpu: KVMVCPU { machine.kvmVCPU }
 
-    init(_ program: [UInt8], usesSharedRegisters: Bool = true) throws {
-        machine = try KVMHost.makeMachine(usesSharedRegisters: usesSharedRegisters)
+    init(
+        _ program: [UInt8], usesSharedRegisters: Bool = true,
+        numbers: (machine: Int32, vcpu: Int32)? = nil
+    ) throws {
+        machine = try KVMHost.makeMachine(
+            usesSharedRegisters: usesSharedRegisters, numbers: numbers)
         let host = try HostMemory(byteCount: 0x10000)
         let region = unsafe MemoryRegion(
             start: .init(0), byteCount: host.byteCount, isGuestWritable: true, host: host.base)

@@ -30,9 +30,12 @@ enum KVMHost {
         try KVMCPUIDTable(supportedBy: try openDevice("/dev/kvm"))
     }
 
-    static func makeMachine(usesSharedRegisters: Bool = true) throws -> KVMMachine {
+    static func makeMachine(
+        usesSharedRegisters: Bool = true, numbers: (machine: Int32, vcpu: Int32)? = nil
+    ) throws -> KVMMachine {
         try KVMMachine(
             borrowing: try openDevice("/dev/kvm"), capabilities: try probed.get(),
-            supportedCPUID: try cpuid.get(), usesSharedRegisters: usesSharedRegisters)
+            supportedCPUID: try cpuid.get(), usesSharedRegisters: usesSharedRegisters,
+            numbers: numbers)
     }
 }

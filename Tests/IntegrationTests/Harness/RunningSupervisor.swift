@@ -104,7 +104,7 @@ final class RunningSupervisor {
         let path = folder + "/s.json"
         try Self.configuration(sandboxes).write(to: URL(fileURLWithPath: path))
         let words =
-            starter + [
+            Self.tracer + starter + [
                 programs + "/hyperlight-supervisor", "--config", path, "--socket",
                 folder + "/c.sock", "--log-format", "json",
             ]
@@ -112,6 +112,12 @@ final class RunningSupervisor {
     }
 
     deinit { end() }
+
+    /// Puts every process into a trace of its own, for `tools/coverage`.
+    private static let tracer: [String] = {
+        let folder = ProcessInfo.processInfo.environment["HYPERLIGHT_TRACES"]
+        return folder.map { ["strace", "-ff", "-qq", "-o", $0 + "/trace"] } ?? []
+    }()
 
     /// Runs `body` with a supervisor that is gone afterwards, with all its children.
     static func with<Value>(
