@@ -8,13 +8,21 @@ package enum ControlRoute: Hashable, Sendable {
     case details(SandboxName)
     /// `POST /v1/sandboxes/{name}/resume`: 202 with `SandboxStatus`.
     case resume(SandboxName)
+    /// `POST /v1/sandboxes/{name}/start`: 202 with `SandboxStatus`.
+    case start(SandboxName)
+    /// `POST /v1/sandboxes/{name}/stop`: 202 with `SandboxStatus`.
+    case stop(SandboxName)
+    /// `POST /v1/sandboxes/{name}/kill`: 202 with `SandboxStatus`; as `stop`, but at once.
+    case kill(SandboxName)
+    /// `POST /v1/sandboxes/{name}/restart`: 202 with `SandboxStatus`.
+    case restart(SandboxName)
     /// `POST /v1/sandboxes/{name}/debug/restart-stub`: 202 with `SandboxStatus`.
     case restartStub(SandboxName)
 
     package var method: String {
         switch self {
         case .list, .details: "GET"
-        case .resume, .restartStub: "POST"
+        case .resume, .start, .stop, .kill, .restart, .restartStub: "POST"
         }
     }
 
@@ -24,6 +32,10 @@ package enum ControlRoute: Hashable, Sendable {
         case .list: "/v1/sandboxes"
         case .details(let name): "/v1/sandboxes/\(name)"
         case .resume(let name): "/v1/sandboxes/\(name)/resume"
+        case .start(let name): "/v1/sandboxes/\(name)/start"
+        case .stop(let name): "/v1/sandboxes/\(name)/stop"
+        case .kill(let name): "/v1/sandboxes/\(name)/kill"
+        case .restart(let name): "/v1/sandboxes/\(name)/restart"
         case .restartStub(let name): "/v1/sandboxes/\(name)/debug/restart-stub"
         }
     }

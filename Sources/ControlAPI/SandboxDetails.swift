@@ -60,10 +60,12 @@ package struct ConfigDetails: Codable, Hashable, Sendable {
     package var debugOnKill: String
     /// 0 waits for ever.
     package var debugWaitTimeoutMilliseconds: Int64
+    package var restart: RestartDetails
 
     package init(
         source: String, mode: String, hypervisor: [String], debugStartup: String,
-        debugOnDisconnect: String, debugOnKill: String, debugWaitTimeoutMilliseconds: Int64
+        debugOnDisconnect: String, debugOnKill: String, debugWaitTimeoutMilliseconds: Int64,
+        restart: RestartDetails
     ) {
         self.source = source
         self.mode = mode
@@ -72,5 +74,27 @@ package struct ConfigDetails: Codable, Hashable, Sendable {
         self.debugOnDisconnect = debugOnDisconnect
         self.debugOnKill = debugOnKill
         self.debugWaitTimeoutMilliseconds = debugWaitTimeoutMilliseconds
+        self.restart = restart
+    }
+}
+
+/// When a worker that ended is replaced.
+package struct RestartDetails: Codable, Hashable, Sendable {
+    /// `never`, `on-failure` or `always`.
+    package var policy: String
+    package var initialDelayMilliseconds: Int64
+    package var maxDelayMilliseconds: Int64
+    package var burst: Int
+    package var windowMilliseconds: Int64
+
+    package init(
+        policy: String, initialDelayMilliseconds: Int64, maxDelayMilliseconds: Int64, burst: Int,
+        windowMilliseconds: Int64
+    ) {
+        self.policy = policy
+        self.initialDelayMilliseconds = initialDelayMilliseconds
+        self.maxDelayMilliseconds = maxDelayMilliseconds
+        self.burst = burst
+        self.windowMilliseconds = windowMilliseconds
     }
 }

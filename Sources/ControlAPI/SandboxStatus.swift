@@ -28,6 +28,10 @@ package struct SandboxStatus: Codable, Hashable, Sendable {
     package var debug: DebugStatus
     /// The last thing that went wrong, in words.
     package var lastError: String?
+    /// In state `backoff`: milliseconds until the next start.
+    package var retryMilliseconds: Int64?
+    /// Those of `worker` and `stub` that have not answered for 5 s; nil when all is well.
+    package var unresponsive: [String]?
 
     /// A sandbox in a state, with everything else absent.
     package init(name: String, state: SandboxState, since: String, debug: DebugStatus) {

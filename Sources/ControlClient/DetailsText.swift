@@ -88,8 +88,16 @@ package enum DetailsText {
             ("debug startup", config.debugStartup + (wait > 0 ? ", at most \(wait) ms" : "")),
             ("on disconnect", config.debugOnDisconnect),
             ("on kill", config.debugOnKill),
+            ("restart", restart(config.restart)),
             ("labels", labels.isEmpty ? "-" : labels.joined(separator: " ")),
             ("configured in", config.source),
         ]
+    }
+
+    private static func restart(_ restart: RestartDetails) -> String {
+        guard restart.policy != "never" else { return restart.policy }
+        return "\(restart.policy), after \(restart.initialDelayMilliseconds) ms to "
+            + "\(restart.maxDelayMilliseconds) ms, at most \(restart.burst) in "
+            + "\(restart.windowMilliseconds) ms"
     }
 }

@@ -16,7 +16,7 @@ package enum StatusTable {
                 sandbox.name, sandbox.state.rawValue, age(sandbox.since, now: now),
                 "\(sandbox.restarts)", driver(sandbox.driver),
                 sandbox.workerPID.map { "\($0)" } ?? "",
-                sandbox.workerResidentBytes.map(size) ?? "", debug(sandbox),
+                sandbox.workerResidentBytes.map(size) ?? "", debug(sandbox) + trouble(sandbox),
             ])
         }
         return table.text
@@ -45,6 +45,14 @@ package enum StatusTable {
             unit = next
         }
         return "\(tenths / 10).\(tenths % 10)\(unit)"
+    }
+
+    /// What else there is to say of a sandbox that is not well.
+    private static func trouble(_ sandbox: SandboxStatus) -> String {
+        if let time = sandbox.retryMilliseconds {
+            return "  retry in \(time / 1000).\(time % 1000 / 100)s"
+        }
+        return (sandbox.unresponsive ?? []).map { "  \($0) unresponsive" }.joined()
     }
 
     private static func driver(_ driver: DriverStatus?) -> String {

@@ -11,7 +11,9 @@ package enum SandboxState: String, Hashable, Sendable, CaseIterable {
     case stoppedByDebugger = "stopped-by-debugger"
     /// Held after a crash, readable by the attached debugger.
     case crashed
-    /// Gave up, or its worker was lost.
+    /// Its worker was lost, and another one comes soon.
+    case backoff
+    /// Its worker was lost, and no other one comes unless somebody asks for it.
     case failed
     /// The guest ended by itself.
     case finished

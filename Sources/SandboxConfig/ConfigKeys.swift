@@ -25,6 +25,7 @@ enum ConfigKeys {
     static let log = KeyTable(["format", "level"])
     static let users = KeyTable(["base"])
     static let isolation = KeyTable(["profile", "require", "diagnose"])
+    static let restart = KeyTable(["policy", "initialDelay", "maxDelay", "burst", "window"])
     static let limits = KeyTable(
         ["memory", "cpuPercent"], later: ["openFiles", "callTimeout", "logBytesPerSecond"])
     static let memory = KeyTable(["heap", "scratch", "inputData", "outputData"])
@@ -37,10 +38,10 @@ enum ConfigKeys {
 
     private static let shared = [
         "enabled", "abi", "hypervisor", "mode", "memory", "debug", "labels",
-        "allowUnversionedGuest", "isolation", "limits",
+        "allowUnversionedGuest", "isolation", "limits", "restart",
     ]
     private static let sharedLater = [
-        "restart", "crash", "hostFunctions", "logLevel",
+        "crash", "hostFunctions", "logLevel",
     ]
     static let defaults = KeyTable(shared, later: sharedLater)
     static let sandbox = KeyTable(

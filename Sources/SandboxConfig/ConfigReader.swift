@@ -113,6 +113,7 @@ struct ConfigReader {
                 memory: memory, debug: debug, labels: fields.labels ?? [:],
                 acceptsUnversionedGuest: fields.acceptsUnversionedGuest ?? false,
                 isolation: fields.isolation.settings, limits: fields.limits,
+                restart: restartSettings(fields.restart, view),
                 sourcePosition: view.position))
     }
 }

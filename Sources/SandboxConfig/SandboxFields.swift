@@ -12,6 +12,7 @@ struct SandboxFields {
     var acceptsUnversionedGuest: Bool?
     var isolation = IsolationFields()
     var limits = LimitSettings()
+    var restart = RestartFields()
 
     /// Own values first; objects are merged key by key, `labels` are taken whole.
     func filled(from defaults: SandboxFields) -> SandboxFields {
@@ -24,7 +25,8 @@ struct SandboxFields {
             isolation: isolation.filled(from: defaults.isolation),
             limits: LimitSettings(
                 memory: limits.memory ?? defaults.limits.memory,
-                processorPercent: limits.processorPercent ?? defaults.limits.processorPercent))
+                processorPercent: limits.processorPercent ?? defaults.limits.processorPercent),
+            restart: restart.filled(from: defaults.restart))
     }
 }
 
@@ -103,6 +105,9 @@ extension ConfigReader {
         }
         if let limits = object(view, "limits", ConfigKeys.limits) {
             fields.limits = readLimits(limits)
+        }
+        if let restart = object(view, "restart", ConfigKeys.restart) {
+            fields.restart = readRestart(restart)
         }
         return fields
     }

@@ -53,6 +53,7 @@ package struct SandboxSettings: Hashable, Sendable {
     package var acceptsUnversionedGuest: Bool
     package var isolation: IsolationSettings
     package var limits: LimitSettings
+    package var restart: RestartSettings
     /// Where the entry starts in the file.
     package var sourcePosition: TextPosition
 }
@@ -133,4 +134,26 @@ package struct LimitSettings: Hashable, Sendable {
     package var memory: UInt64?
     /// 1...100, of one processor.
     package var processorPercent: Int?
+}
+
+/// What happens when a worker ends.
+package struct RestartSettings: Hashable, Sendable {
+    package var policy = RestartChoice.onFailure
+    package var initialDelay = Duration.milliseconds(200)
+    /// At least `initialDelay`.
+    package var maxDelay = Duration.seconds(30)
+    /// 1...1000 restarts inside the window; one more, and the sandbox has failed.
+    package var burst = 5
+    /// Longer than zero.
+    package var window = Duration.seconds(60)
+
+    package init() {}
+}
+
+/// When a worker that ended is replaced.
+package enum RestartChoice: String, Hashable, Sendable, CaseIterable {
+    case never
+    /// A crash of guest or worker, but not a guest that finished.
+    case onFailure = "on-failure"
+    case always
 }

@@ -156,6 +156,7 @@ struct StubLoop: ~Copyable {
             do throws(WireError) {
                 switch try StubOrder(frame: frameBuffer, count: count) {
                 case .stop: handle(.stopOrdered)
+                case .ping(let number): notify(.pong(number))
                 case .start: exitCode = .internalError
                 }
             } catch {

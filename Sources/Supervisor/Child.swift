@@ -20,6 +20,9 @@ final class Child {
     private var violations: ViolationWatch?
     /// What it has to give up, and what is known of it.
     var jail: ChildJail
+    var heartbeat = Heartbeat()
+    /// Why it was killed, or what it said of its own end.
+    var endReason: String?
     private(set) var stage: Stage
 
     enum Stage {
@@ -138,7 +141,9 @@ final class Child {
     }
 
     /// When it is to be looked at although nothing came.
-    var nextLook: UInt64? { [deadline, restsUntil].compactMap { $0 }.min() }
+    var nextLook: UInt64? {
+        [deadline, restsUntil, isLost ? nil : heartbeat.nextLook].compactMap { $0 }.min()
+    }
 
     /// Whether only its end is still to come.
     var isLost: Bool {

@@ -1,3 +1,4 @@
+import Glibc
 import GuestModel
 import Jail
 import LinuxListening
@@ -164,6 +165,15 @@ struct ChildLauncher: Sendable {
 enum LaunchError: Error, CustomStringConvertible {
     case image(String, SystemCallError)
     case system(SystemCallError)
+
+    /// Whether it may be otherwise in a while: the system lacks something that others may give back.
+    var isPassing: Bool {
+        let code: Int32
+        switch self {
+        case .image(_, let error), .system(let error): code = error.code
+        }
+        return [EMFILE, ENFILE, ENOMEM, EAGAIN, ENOSPC, ENOBUFS, EINTR].contains(code)
+    }
 
     var description: String {
         switch self {

@@ -20,6 +20,18 @@ enum ControlServerRoutes {
         router.post("/v1/sandboxes/:name/resume") { request, context in
             try await answer(request, .resume(try name(context)), core)
         }
+        router.post("/v1/sandboxes/:name/start") { request, context in
+            try await answer(request, .start(try name(context)), core)
+        }
+        router.post("/v1/sandboxes/:name/stop") { request, context in
+            try await answer(request, .stop(try name(context)), core)
+        }
+        router.post("/v1/sandboxes/:name/kill") { request, context in
+            try await answer(request, .kill(try name(context)), core)
+        }
+        router.post("/v1/sandboxes/:name/restart") { request, context in
+            try await answer(request, .restart(try name(context)), core)
+        }
         router.post("/v1/sandboxes/:name/debug/restart-stub") { request, context in
             try await answer(request, .restartStub(try name(context)), core)
         }

@@ -7,7 +7,7 @@ import WireProtocol
 /// What the control API asks of one sandbox.
 extension Sandbox {
     func resumeByOrder() -> ControlReply {
-        guard let worker else { return .conflict("\(name) has no running worker") }
+        guard let worker = worker.child else { return .conflict("\(name) has no running worker") }
         guard !worker.isGreeting else { return .conflict("\(name) is still starting") }
         guard stub.client == nil else {
             return .conflict("\(name) is being debugged by \(stub.client ?? "a client")")
@@ -16,8 +16,54 @@ extension Sandbox {
         return .accepted(status)
     }
 
+    /// Starts a sandbox that does not run; one that waits for its next start need not wait.
+    func startByOrder() -> ControlReply {
+        guard worker.child == nil else {
+            return .conflict("\(name) runs already (\(condition.state.rawValue))")
+        }
+        workerHistory.forgive()
+        holdsGuest = true
+        worker.leaveVacant()
+        start()
+        return .accepted(status)
+    }
+
+    func stopByOrder() -> ControlReply {
+        guard worker.child != nil || worker.nextStart != nil else { return notRunning }
+        stop(within: Self.stopGrace)
+        return .accepted(status)
+    }
+
+    func killByOrder() -> ControlReply {
+        guard let child = worker.child else { return stopByOrder() }
+        stub.leave()
+        worker.afterEnd(.stop)
+        enter(.stopping, "")
+        child.kill()
+        return .accepted(status)
+    }
+
+    /// Ends the worker politely; the next one comes when it has ended.
+    func restartByOrder() -> ControlReply {
+        guard let child = worker.child else { return startByOrder() }
+        workerHistory.forgive()
+        holdsGuest = true
+        worker.afterEnd(.restart)
+        enter(.stopping, "to be started again")
+        stub.leave()
+        child.leave(WorkerOrder.stop, within: Self.stopGrace)
+        return .accepted(status)
+    }
+
+    private var notRunning: ControlReply { .conflict("\(name) does not run") }
+
+    /// How long a worker may take to end by itself.
+    private static let stopGrace: UInt64 = 5_000_000_000
+
     func restartStub() -> ControlReply {
-        guard worker != nil else { return .conflict("\(name) has no running worker") }
+        guard worker.child != nil else { return .conflict("\(name) has no running worker") }
+        // A stub that died too often has closed the door behind it.
+        openDoor()
         guard door.isOpen else { return .conflict("\(name) has no debug socket") }
         stub.restart(at: monotonicNanoseconds())
         return .accepted(status)
@@ -36,10 +82,17 @@ extension Sandbox {
             DriverStatus(
                 name: $0.name, isLimited: $0.capabilities.isLimited, reason: $0.reason)
         }
-        status.workerPID = worker?.processID
+        status.workerPID = worker.child?.processID
         status.stubPID = stub.child?.processID
-        status.workerResidentBytes = worker.flatMap { residentBytes(processID: $0.processID) }
+        status.workerResidentBytes = worker.child.flatMap { residentBytes(processID: $0.processID) }
         status.lastError = condition.lastError
+        if let start = worker.nextStart {
+            let now = monotonicNanoseconds()
+            status.retryMilliseconds = start > now ? Int64((start - now) / 1_000_000) : 0
+        }
+        let silent = [("worker", worker.child), ("stub", stub.child)]
+            .filter { $0.1?.heartbeat.isDegraded ?? false }.map(\.0)
+        status.unresponsive = silent.isEmpty ? nil : silent
         return status
     }
 
@@ -49,6 +102,6 @@ extension Sandbox {
             isolation: IsolationDetails(
                 profile: jail.profile, required: jail.required.sorted(),
                 diagnose: settings.isolation.reportsViolations,
-                processes: [worker, stub.child].compactMap { $0?.confinement }))
+                processes: [worker.child, stub.child].compactMap { $0?.confinement }))
     }
 }

@@ -25,7 +25,7 @@ struct SandboxCondition {
 
     static func isTrouble(_ state: SandboxState) -> Bool {
         switch state {
-        case .failed, .crashed: true
+        case .failed, .crashed, .backoff: true
         case .disabled, .starting, .waiting, .ready, .running, .stoppedByDebugger, .finished,
             .stopping, .stopped:
             false
@@ -37,7 +37,7 @@ struct SandboxCondition {
         switch state {
         case .stopping, .stopped: true
         case .disabled, .starting, .waiting, .ready, .running, .stoppedByDebugger, .crashed,
-            .failed, .finished:
+            .backoff, .failed, .finished:
             false
         }
     }
@@ -46,7 +46,7 @@ struct SandboxCondition {
     var isOver: Bool {
         switch state {
         case .stopping, .stopped, .finished, .failed, .disabled: true
-        case .starting, .waiting, .ready, .running, .stoppedByDebugger, .crashed: false
+        case .starting, .waiting, .ready, .running, .stoppedByDebugger, .crashed, .backoff: false
         }
     }
 }

@@ -26,7 +26,18 @@ extension SandboxDetails {
                 debugOnDisconnect: settings.debug.onDisconnect.rawValue,
                 debugOnKill: settings.debug.onKill.rawValue,
                 debugWaitTimeoutMilliseconds: Int64(
-                    settings.debug.waitTimeout / .milliseconds(1))),
+                    settings.debug.waitTimeout / .milliseconds(1)),
+                restart: RestartDetails(settings.restart)),
             isolation: isolation)
+    }
+}
+
+extension RestartDetails {
+    init(_ settings: RestartSettings) {
+        self.init(
+            policy: settings.policy.rawValue,
+            initialDelayMilliseconds: Int64(settings.initialDelay / .milliseconds(1)),
+            maxDelayMilliseconds: Int64(settings.maxDelay / .milliseconds(1)),
+            burst: settings.burst, windowMilliseconds: Int64(settings.window / .milliseconds(1)))
     }
 }

@@ -76,13 +76,16 @@ struct StubPost {
     }
 
     /// The stub has ended (and was reaped).
-    mutating func ended(isWanted: Bool, at now: UInt64) -> Outcome {
+    mutating func ended(
+        isWanted: Bool, at now: UInt64, random: UInt64 = RestartHistory.evenRandom
+    ) -> Outcome {
         client = nil
         switch stage {
         case .held(_, replacement: .wanted) where isWanted:
             stage = .vacant(nextStart: now)
             return .expected
-        case .held(_, replacement: .onDeath) where isWanted: return noteDeath(at: now)
+        case .held(_, replacement: .onDeath) where isWanted:
+            return noteDeath(at: now, random: random)
         case .held(_, replacement: .useless):
             stage = .gaveUp
             return .expected
@@ -94,8 +97,10 @@ struct StubPost {
     }
 
     /// Plans the next start after a death, or gives up.
-    mutating func noteDeath(at now: UInt64) -> Outcome {
-        guard let start = history.noteDeath(at: now) else {
+    mutating func noteDeath(
+        at now: UInt64, random: UInt64 = RestartHistory.evenRandom
+    ) -> Outcome {
+        guard let start = history.noteDeath(at: now, random: random) else {
             stage = .gaveUp
             return .gaveUp
         }
@@ -122,6 +127,20 @@ struct StubPost {
             stage = .held(child, replacement: .unwanted)
         case .vacant, .gaveUp: stage = .closed(.off)
         case .closed: break
+        }
+    }
+
+    /// There is a guest again; whether a stub for it is to be started now.
+    ///
+    /// The last worker's stub may still be leaving: then the next one comes when it has gone.
+    mutating func workerIsBack(at now: UInt64) -> Bool {
+        switch stage {
+        case .held(let child, _):
+            stage = .held(child, replacement: .wanted)
+            return false
+        case .closed, .vacant, .gaveUp:
+            stage = .vacant(nextStart: .max)
+            return true
         }
     }
 

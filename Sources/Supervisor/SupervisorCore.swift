@@ -15,13 +15,23 @@ package enum ControlRequest: Hashable, Sendable {
     case details(SandboxName)
     /// Release a guest that is held for its first debugger.
     case resume(SandboxName)
+    /// Start a sandbox that does not run, and forgive what went wrong with it.
+    case start(SandboxName)
+    /// End a sandbox politely, for good.
+    case stop(SandboxName)
+    /// End a sandbox at once, for good.
+    case kill(SandboxName)
+    /// End a sandbox politely and start it again.
+    case restart(SandboxName)
     /// End the stub politely and start a new one; the guest goes on.
     case restartStub(SandboxName)
 
     package var sandbox: SandboxName? {
         switch self {
         case .list: nil
-        case .details(let name), .resume(let name), .restartStub(let name): name
+        case .details(let name), .resume(let name), .start(let name), .stop(let name),
+            .kill(let name), .restart(let name), .restartStub(let name):
+            name
         }
     }
 }

@@ -126,14 +126,14 @@ package final class SupervisorProcess {
         for (index, settings) in configuration.sandboxes.enumerated() {
             let sandbox = Sandbox(
                 settings, index: index, paths: folder.paths(of: settings.name),
-                launcher: ChildLauncher(programs: programs),
+                launcher: ChildLauncher(programs: programs), drivers: drivers,
                 jail: SandboxJail(
                     settings, index: index, firstUserID: configuration.firstUserID,
                     isRoot: isRoot, groups: groups),
                 log: log)
             sandboxes.append(sandbox)
             guard settings.isEnabled else { continue }
-            sandbox.start(drivers: drivers)
+            sandbox.start()
         }
     }
 
@@ -209,7 +209,7 @@ package final class SupervisorProcess {
             "asked to end by \(signal == SIGINT ? "SIGINT" : "SIGTERM")")
         let grace = UInt64(options.shutdownGrace / .nanoseconds(1))
         phase = .stopping(deadline: monotonicNanoseconds() + grace)
-        for sandbox in sandboxes { sandbox.stop() }
+        for sandbox in sandboxes { sandbox.stop(within: grace) }
     }
 
     private func killAll() {
@@ -244,6 +244,10 @@ package final class SupervisorProcess {
         case .list: return .list(sandboxes.map(\.status))
         case .details: return .details(sandbox.details(source: options.configurationPath))
         case .resume: return sandbox.resumeByOrder()
+        case .start: return sandbox.startByOrder()
+        case .stop: return sandbox.stopByOrder()
+        case .kill: return sandbox.killByOrder()
+        case .restart: return sandbox.restartByOrder()
         case .restartStub: return sandbox.restartStub()
         }
     }
@@ -253,7 +257,7 @@ extension ControlRequest {
     fileprivate var changesSomething: Bool {
         switch self {
         case .list, .details: false
-        case .resume, .restartStub: true
+        case .resume, .start, .stop, .kill, .restart, .restartStub: true
         }
     }
 }

@@ -6,6 +6,7 @@ extension WorkerOrder {
         case .start: 201
         case .resume: 202
         case .stop: 203
+        case .ping: 204
         }
     }
 
@@ -13,6 +14,7 @@ extension WorkerOrder {
         switch self {
         case .start(let settings): writer.append(settings)
         case .resume, .stop: break
+        case .ping(let number): writer.append(number)
         }
     }
 
@@ -21,6 +23,7 @@ extension WorkerOrder {
         case 201: self = .start(try reader.readWorkerSettings())
         case 202: self = .resume
         case 203: self = .stop
+        case 204: self = .ping(try reader.readUInt32())
         default: throw .unknownType(wireType)
         }
     }
@@ -33,6 +36,7 @@ extension WorkerNotice {
         case .state: 302
         case .output: 303
         case .log: 304
+        case .pong: 305
         }
     }
 
@@ -46,6 +50,7 @@ extension WorkerNotice {
         case .log(let level, let text):
             writer.append(level.rawValue)
             writer.append(text)
+        case .pong(let number): writer.append(number)
         }
     }
 
@@ -60,6 +65,7 @@ extension WorkerNotice {
         case 304:
             let level: LogLevel = try reader.readEnum("log level")
             self = .log(level, try reader.readText("log text"))
+        case 305: self = .pong(try reader.readUInt32())
         default: throw .unknownType(wireType)
         }
     }
@@ -70,6 +76,7 @@ extension StubOrder {
         switch self {
         case .start: 401
         case .stop: 402
+        case .ping: 403
         }
     }
 
@@ -77,6 +84,7 @@ extension StubOrder {
         switch self {
         case .start(let settings): writer.append(settings.processID)
         case .stop: break
+        case .ping(let number): writer.append(number)
         }
     }
 
@@ -84,6 +92,7 @@ extension StubOrder {
         switch wireType {
         case 401: self = .start(StubSettings(processID: try reader.readUInt32()))
         case 402: self = .stop
+        case 403: self = .ping(try reader.readUInt32())
         default: throw .unknownType(wireType)
         }
     }
@@ -96,6 +105,7 @@ extension StubNotice {
         case .clientAttached: 502
         case .clientDetached: 503
         case .log: 504
+        case .pong: 506
         }
     }
 
@@ -106,6 +116,7 @@ extension StubNotice {
         case .log(let level, let text):
             writer.append(level.rawValue)
             writer.append(text)
+        case .pong(let number): writer.append(number)
         }
     }
 
@@ -117,6 +128,7 @@ extension StubNotice {
         case 504:
             let level: LogLevel = try reader.readEnum("log level")
             self = .log(level, try reader.readText("log text"))
+        case 506: self = .pong(try reader.readUInt32())
         default: throw .unknownType(wireType)
         }
     }

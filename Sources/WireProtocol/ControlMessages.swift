@@ -36,6 +36,8 @@ package enum WorkerOrder: WireMessage, Hashable {
     case resume
     /// End the guest and exit.
     case stop
+    /// Answer with the same number.
+    case ping(UInt32)
 }
 
 /// What a worker has to know of its sandbox.
@@ -89,6 +91,8 @@ package enum WorkerNotice: WireMessage, Hashable {
     /// Characters the guest printed; not trusted.
     case output(String)
     case log(LogLevel, String)
+    /// The answer to the ping of this number.
+    case pong(UInt32)
 }
 
 /// What the supervisor tells a stub.
@@ -97,6 +101,8 @@ package enum StubOrder: WireMessage, Hashable {
     case start(StubSettings)
     /// Let the client and the guest go, then exit.
     case stop
+    /// Answer with the same number.
+    case ping(UInt32)
 }
 
 package struct StubSettings: Hashable, Sendable {
@@ -116,4 +122,6 @@ package enum StubNotice: WireMessage, Hashable {
     /// The session ended; the text says why.
     case clientDetached(String)
     case log(LogLevel, String)
+    /// The answer to the ping of this number.
+    case pong(UInt32)
 }

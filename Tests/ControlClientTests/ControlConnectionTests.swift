@@ -19,7 +19,9 @@ private struct FakeCore: SupervisorCore {
         case (_, "ended"): .conflict("the guest has finished")
         case (.resume, "a"): .accepted(Self.status("a", .running))
         case (.restartStub, "a"): .conflict("debugging is off")
-        case (.details, _), (.resume, _), (.restartStub, _): .notFound
+        case (.details, _), (.resume, _), (.restartStub, _), (.start, _), (.stop, _), (.kill, _),
+            (.restart, _):
+            .notFound
         }
     }
 }

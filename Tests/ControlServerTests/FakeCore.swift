@@ -13,7 +13,10 @@ struct FakeCore: SupervisorCore {
         memory: MemoryDetails(heap: 1, scratch: 2, inputData: 3, outputData: 4), labels: [:],
         config: ConfigDetails(
             source: "f.json:1", mode: "serve", hypervisor: ["auto"], debugStartup: "wait",
-            debugOnDisconnect: "resume", debugOnKill: "detach", debugWaitTimeoutMilliseconds: 0),
+            debugOnDisconnect: "resume", debugOnKill: "detach", debugWaitTimeoutMilliseconds: 0,
+            restart: RestartDetails(
+                policy: "never", initialDelayMilliseconds: 0, maxDelayMilliseconds: 0, burst: 1,
+                windowMilliseconds: 1)),
         isolation: IsolationDetails(
             profile: .container, required: [], diagnose: false, processes: []))
 
@@ -27,7 +30,7 @@ struct FakeCore: SupervisorCore {
         }
         switch request {
         case .list, .details: return .details(Self.details)
-        case .resume, .restartStub: return .accepted(Self.status)
+        case .resume, .start, .stop, .kill, .restart, .restartStub: return .accepted(Self.status)
         }
     }
 }

@@ -19,6 +19,7 @@ extension IntegrationTests {
             try programs.replaceWorker(by: script)
             var entry = SandboxEntry("a", "counter")
             entry.isolation = SandboxEntry.Isolation(profile: profile)
+            entry.restart = .never
             try RunningSupervisor.with([entry], programs: programs.folder, body)
         }
 

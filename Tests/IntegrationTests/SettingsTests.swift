@@ -120,7 +120,9 @@ extension IntegrationTests {
             driver: Driver
         ) throws {
             let entries = ["fault", "triple", "badport"].map {
-                SandboxEntry($0, "tests/\($0)", on: driver)
+                var entry = SandboxEntry($0, "tests/\($0)", on: driver)
+                entry.restart = .never
+                return entry
             }
             let good = SandboxEntry("good", "counter", on: driver, startup: "run")
             try RunningSupervisor.with(entries + [good]) { supervisor in

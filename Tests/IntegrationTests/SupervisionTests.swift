@@ -100,10 +100,11 @@ extension IntegrationTests {
             driver: Driver
         ) throws {
             let ports = [try RunningSupervisor.freePort(), try RunningSupervisor.freePort()]
-            let entries = [
+            var entries = [
                 SandboxEntry("dies", "counter", on: driver, port: ports[0]),
                 SandboxEntry("lives", "counter", port: ports[1]),
             ]
+            entries[0].restart = .never
             try RunningSupervisor.with(entries) { supervisor in
                 for entry in entries { try supervisor.waitForHeldGuest(entry.name) }
                 let gdb = try InteractiveGDB(symbols: counter.path, port: ports[0])
@@ -135,7 +136,8 @@ extension IntegrationTests {
             driver: Driver
         ) throws {
             let port = try RunningSupervisor.freePort()
-            let entry = SandboxEntry("a", "counter", on: driver, port: port)
+            var entry = SandboxEntry("a", "counter", on: driver, port: port)
+            entry.restart = .never
             try RunningSupervisor.with([entry]) { supervisor in
                 try supervisor.waitForHeldGuest("a")
                 let gdb = try InteractiveGDB(symbols: counter.path, port: port)

@@ -38,6 +38,28 @@ struct RestartHistoryTests {
     }
 
     @Test
+    func `a policy of one's own has its own first delay, longest delay and number`() {
+        var history = RestartHistory(
+            RestartPolicy(
+                firstDelay: Self.second, delayMax: 3 * Self.second, window: 10 * Self.second,
+                deathsMax: 4))
+        #expect(delays(5, &history, at: 0) == [1000, 2000, 3000, 3000, nil])
+        #expect(history.recentDeaths == 5)
+        #expect(delays(1, &history, at: 10 * Self.second + 1) == [1000])
+    }
+
+    private static let chances: [(UInt64, UInt64)] = [
+        (0, 180), (100, 200), (200, 220), (201, 180), (.max, 180 + .max % 201 / 5),
+    ]
+
+    @Test(arguments: chances)
+    func `chance moves a delay by a tenth at most`(_ random: UInt64, _ expected: UInt64) {
+        var history = RestartHistory()
+        let start = history.noteDeath(at: 5, random: random)
+        #expect(start.map { ($0 - 5) / 1_000_000 } == expected)
+    }
+
+    @Test
     func `forgiving begins anew, and a clock that went back is no trap`() {
         var history = RestartHistory()
         #expect(delays(11, &history, at: 5 * Self.second).last == .some(nil))

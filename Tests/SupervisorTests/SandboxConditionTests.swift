@@ -27,6 +27,6 @@ struct SandboxConditionTests {
     func `whoever is stopping is over`(state: SandboxState) {
         let condition = SandboxCondition(state, since: 0)
         #expect(!condition.isStopping || condition.isOver)
-        #expect(SandboxCondition.isTrouble(state) == (state == .failed || state == .crashed))
+        #expect(SandboxCondition.isTrouble(state) == [.failed, .crashed, .backoff].contains(state))
     }
 }

@@ -4,7 +4,7 @@ import WireProtocol
 
 /// Frames of a peer that wants to do harm.
 @Suite struct HostileFrameTests {
-    @Test(arguments: [UInt16(0), 12, 100, 108, 200, 204, 300, 305, 403, 505, 0xFFFF])
+    @Test(arguments: [UInt16(0), 12, 100, 108, 200, 205, 300, 306, 404, 507, 0xFFFF])
     func `an unknown type is named`(_ type: UInt16) {
         let frame = Frames.make(type: type, [])
         #expect(throws: WireError.unknownType(type)) { try DebugRequest(frame: frame) }
@@ -56,7 +56,7 @@ import WireProtocol
         ("reply", 107, hex("01 01 0000000000000000 03"), "memory access"),
         ("reply", 107, hex("01 03 10000000"), "length of instruction"),
         ("reply", 107, hex("01 06 01200000"), "length of violation"),
-        ("notice", 302, hex("0b 00000000"), "state"),
+        ("notice", 302, hex("0c 00000000"), "state"),
         ("notice", 303, hex("01200000"), "length of output"),
         ("notice", 304, hex("05 00000000"), "log level"),
         ("order", 201, hex("02"), "abi"),

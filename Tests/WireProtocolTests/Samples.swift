@@ -34,7 +34,7 @@ enum Samples {
 
     static let workerOrders: [WorkerOrder] = [
         .start(settings(abi: .hyperlight, flag: true)), .start(settings(abi: .bare, flag: false)),
-        .resume, .stop,
+        .resume, .stop, .ping(0), .ping(.max),
     ]
 
     static let workerNotices: [WorkerNotice] =
@@ -51,14 +51,16 @@ enum Samples {
         ]
         + SandboxState.allCases.map { .state($0, "because of \($0)") }
         + [.output("line\n\u{0}äöü🙂"), .output("")]
-        + LogLevel.allCases.map { .log($0, "text") }
+        + LogLevel.allCases.map { .log($0, "text") } + [.pong(0), .pong(.max)]
 
-    static let stubOrders: [StubOrder] = [.start(StubSettings(processID: .max)), .stop]
+    static let stubOrders: [StubOrder] = [
+        .start(StubSettings(processID: .max)), .stop, .ping(7),
+    ]
 
     static let stubNotices: [StubNotice] = [
         .hello(Hello(buildID: "unknown", confinement: ConfinementReport())),
         .clientAttached("127.0.0.1:51320"),
-        .clientDetached("closed"), .log(.warning, "text"),
+        .clientDetached("closed"), .log(.warning, "text"), .pong(7),
     ]
 
     static let registers: RegisterFile = {

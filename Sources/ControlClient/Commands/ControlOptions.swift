@@ -44,11 +44,16 @@ func reportingFailure(_ body: () async throws(Failure) -> Void) async throws {
     do throws(Failure) {
         try await body()
     } catch {
-        if let text = error.text {
-            // The supervisor's words may hold a guest's.
-            Output.write(
-                "hyperlight-ctl: \(TextTable.printable(text))\n", to: STDERR_FILENO)
-        }
+        error.report()
         throw ExitCode(error.exitCode)
+    }
+}
+
+extension Failure {
+    /// Says on standard error what went wrong.
+    func report() {
+        guard let text else { return }
+        // The supervisor's words may hold a guest's.
+        Output.write("hyperlight-ctl: \(TextTable.printable(text))\n", to: STDERR_FILENO)
     }
 }

@@ -11,6 +11,7 @@ package struct HyperlightControl: AsyncParsableCommand {
               hyperlight-ctl status counter --format json
               hyperlight-ctl debug counter -- -ex 'break tick'
               hyperlight-ctl resume counter
+              hyperlight-ctl restart counter
               hyperlight-ctl doctor
 
             EXIT CODES
@@ -19,7 +20,8 @@ package struct HyperlightControl: AsyncParsableCommand {
               73 no runtime folder known; 75 not possible now; 77 not permitted.
             """,
         subcommands: [
-            StatusCommand.self, ShowCommand.self, ResumeCommand.self, StubCommand.self,
+            StatusCommand.self, ShowCommand.self, StartCommand.self, StopCommand.self,
+            RestartCommand.self, ResumeCommand.self, StubCommand.self,
             DebugCommand.self, DoctorCommand.self,
         ])
 

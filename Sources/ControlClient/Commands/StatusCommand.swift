@@ -53,7 +53,7 @@ extension SandboxState {
     var isAlive: Bool {
         switch self {
         case .starting, .waiting, .ready, .running, .stoppedByDebugger: true
-        case .disabled, .crashed, .failed, .finished, .stopping, .stopped: false
+        case .disabled, .crashed, .backoff, .failed, .finished, .stopping, .stopped: false
         }
     }
 }

@@ -15,11 +15,22 @@ struct SandboxEntry: Encodable {
     var memory: [String: String]?
     var isolation: Isolation?
     var limits: Limits?
+    var restart: Restart?
 
     struct Isolation: Encodable {
         var profile: String?
         var require: [String]?
         var diagnose: Bool?
+    }
+
+    struct Restart: Encodable {
+        static let never = Restart(policy: "never")
+
+        var policy: String?
+        var initialDelay: String?
+        var maxDelay: String?
+        var burst: Int?
+        var window: String?
     }
 
     struct Limits: Encodable {

@@ -1,0 +1,133 @@
+import GuestModel
+import LinuxSystem
+import Logging
+import SandboxConfig
+import WireProtocol
+
+/// The debug door and the life of the stub behind it.
+extension Sandbox {
+    // MARK: Door
+
+    /// Binds what the configuration asks for; does nothing while the door is open.
+    func openDoor() {
+        guard !door.isOpen else { return }
+        door = DebugDoor.open(settings, paths: paths)
+        if let problem = door.tcpProblem { log.error("debug.port-busy", sandbox: name, problem) }
+        if let problem = door.unixProblem { log.error("debug.socket", sandbox: name, problem) }
+        if !door.isOpen { stub.close(settings.debug.isEnabled ? .unavailable : .off) }
+    }
+
+    /// Nobody can connect any more; a client would only wait for a stub that does not come.
+    func closeDoor() {
+        guard door.isOpen else { return }
+        door = DebugDoor()
+        removeSocket(paths.debugSocket)
+    }
+
+    private var doorText: String { door.address ?? door.unixPath ?? "nothing" }
+
+    // MARK: Stub
+
+    /// A stub for a new worker; at once, or when the one of the last worker has left.
+    func beginStub() {
+        if stub.workerIsBack(at: monotonicNanoseconds()) { startStub() }
+    }
+
+    private func startStub() {
+        do throws(LaunchError) {
+            let child = try launcher.stub(
+                name, door: door, workerSocket: paths.workerSocket, jail: jail)
+            stub.begin(child)
+            log.debug("stub.started", sandbox: name, "stub \(child.processID) serves \(doorText)")
+        } catch {
+            log.error("stub.failed", sandbox: name, "\(error)")
+            if case .gaveUp = stub.noteDeath(
+                at: monotonicNanoseconds(), random: randomBits())
+            {
+                stubGaveUp("\(error)")
+            }
+        }
+    }
+
+    func serveStub(now: UInt64) {
+        if let child = stub.child {
+            if child.isHeard(at: now), hearStub(child) { child.rest(at: now) }
+            if let deadline = child.deadline, now >= deadline { child.kill() }
+            if let call = child.forbiddenCall() { violated(child, "stub", call) }
+            _ = keepAlive(child, "stub", now: now, ping: StubOrder.ping)
+            if let end = child.reap() {
+                while hearStub(child) {}
+                _ = child.leaveGroup()
+                stubEnded(end, now: now)
+            }
+        }
+        if stub.isDue(at: now) { startStub() }
+    }
+
+    private func hearStub(_ child: Child) -> Bool {
+        let lines = child.lines()
+        for line in lines {
+            voices.take(line, .processes, event: "stub.stderr", level: .error)
+        }
+        do throws(WireError) {
+            let notices = try child.notices(StubNotice.self)
+            for notice in notices { take(notice, from: child) }
+            return Child.isTurnFull(notices: notices.count, lines: lines.count)
+        } catch {
+            log.error("stub.protocol", sandbox: name, "\(error); the stub is killed")
+            child.kill()
+            return false
+        }
+    }
+
+    private func take(_ notice: StubNotice, from child: Child) {
+        switch notice {
+        case .hello(let hello):
+            guard accepts(hello, of: "stub", child) else { return stub.giveUp() }
+            guard child.isGreeting else { return }
+            guard refusal(of: child, "stub", hello.confinement) == nil else {
+                return stub.giveUp()
+            }
+            child.greeted()
+            child.heartbeat.begin(at: monotonicNanoseconds())
+            child.send(
+                StubOrder.start(StubSettings(processID: Self.firstProcessID + UInt32(index))))
+        case .clientAttached(let client):
+            stub.client = client
+            log.info("debug.attached", sandbox: name, client)
+        case .clientDetached(let reason):
+            stub.client = nil
+            log.info("debug.detached", sandbox: name, reason)
+        case .log(let level, let text):
+            voices.take(text, .processes, event: "stub.log", level: Logger.Level(level))
+        case .pong(let number): hearPong(number, of: child, "stub")
+        }
+    }
+
+    /// One above the largest process id that Linux can give.
+    private static let firstProcessID: UInt32 = 4_194_305
+
+    private func stubEnded(_ end: ProcessEnd, now: UInt64) {
+        let hasWorker = worker.child.map { !$0.isLost } ?? false
+        switch stub.ended(
+            isWanted: hasWorker && !condition.isOver, at: now, random: randomBits())
+        {
+        case .expected: break
+        case .restarts where end == .exited(0):
+            // So it ends when its worker has left it: the worker's own end may be on its way.
+            log.info("stub.exited", sandbox: name, "the stub ended, it had lost its worker")
+        case .restarts(let delay):
+            log.warning(
+                "stub.exited", sandbox: name,
+                "the stub ended: \(end); the guest is untouched, a new stub comes in \(delay) ms")
+        case .gaveUp: stubGaveUp("the stub ended: \(end)")
+        }
+    }
+
+    private func stubGaveUp(_ reason: String) {
+        closeDoor()
+        log.error(
+            "stub.gave-up", sandbox: name,
+            "\(reason), too often; debugging is off until \"hyperlight-ctl stub restart \(name)\"")
+    }
+}
