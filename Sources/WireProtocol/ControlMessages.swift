@@ -110,4 +110,6 @@ package enum StubNotice: WireMessage, Hashable {
     /// The session ended; the text says why.
     case clientDetached(String)
     case log(LogLevel, String)
+    /// A connection that got no session: who it was, and why.
+    case clientRejected(String)
 }

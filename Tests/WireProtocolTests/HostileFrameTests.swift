@@ -4,7 +4,7 @@ import WireProtocol
 
 /// Frames of a peer that wants to do harm.
 @Suite struct HostileFrameTests {
-    @Test(arguments: [UInt16(0), 12, 100, 108, 200, 204, 300, 305, 403, 505, 0xFFFF])
+    @Test(arguments: [UInt16(0), 12, 100, 108, 200, 204, 300, 305, 403, 506, 0xFFFF])
     func `an unknown type is named`(_ type: UInt16) {
         let frame = Frames.make(type: type, [])
         #expect(throws: WireError.unknownType(type)) { try DebugRequest(frame: frame) }

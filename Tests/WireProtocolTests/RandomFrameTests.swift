@@ -5,7 +5,7 @@ import WireProtocol
 @Suite struct RandomFrameTests {
     private static let types: [UInt16] =
         Array(1...10) + Array(101...107) + Array(201...203) + Array(301...304) + [401, 402]
-        + Array(501...504)
+        + Array(501...505)
 
     @Test func `random payloads under real types never trap`() {
         var random = SplitMix(state: 1)

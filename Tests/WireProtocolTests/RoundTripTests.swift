@@ -39,7 +39,7 @@ import WireProtocol
         #expect(Set(Samples.workerOrders.map(\.wireType)) == Set(201...203))
         #expect(Set(Samples.workerNotices.map(\.wireType)) == Set(301...304))
         #expect(Set(Samples.stubOrders.map(\.wireType)) == Set(401...402))
-        #expect(Set(Samples.stubNotices.map(\.wireType)) == Set(501...504))
+        #expect(Set(Samples.stubNotices.map(\.wireType)) == Set(501...505))
     }
 
     @Test func `a buffer can be used for one frame after the other`() throws {

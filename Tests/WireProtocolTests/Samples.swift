@@ -47,7 +47,7 @@ enum Samples {
 
     static let stubNotices: [StubNotice] = [
         .hello(Hello(buildID: "unknown")), .clientAttached("127.0.0.1:51320"),
-        .clientDetached("closed"), .log(.warning, "text"),
+        .clientDetached("closed"), .log(.warning, "text"), .clientRejected("127.0.0.1:80: why"),
     ]
 
     static let registers: RegisterFile = {
