@@ -20,6 +20,8 @@ package struct PacketDecoder: Sendable {
         case oversized
         /// The connection's first byte is none that a debugger sends (a browser, a scanner).
         case notADebugger
+        /// More than `PacketLimits.garbageBytesMax` bytes since the last good packet mean nothing.
+        case garbage
     }
 
     private enum State: Sendable {
@@ -41,6 +43,8 @@ package struct PacketDecoder: Sendable {
     private var sum: UInt8 = 0
     /// Bytes of the body as sent; the escapes count.
     private var sentCount = 0
+    /// Bytes outside of packets since the last good one.
+    private var garbageCount = 0
 
     package init() {
         body.reserveCapacity(1024)
@@ -86,6 +90,7 @@ package struct PacketDecoder: Sendable {
             guard let high, let low = Hex.value(byte), high << 4 | low == sum else {
                 return .badChecksum
             }
+            garbageCount = 0
             return .packet
         case .skippedBody: if byte == UInt8(ascii: "#") { state = .skippedChecksumHigh }
         case .skippedChecksumHigh: state = .skippedChecksumLow
@@ -108,7 +113,11 @@ package struct PacketDecoder: Sendable {
         case UInt8(ascii: "+"): return .acknowledged
         case UInt8(ascii: "-"): return .resendRequested
         case 0x03: return .interrupt
-        default: return nil
+        default:
+            garbageCount &+= 1
+            guard garbageCount > PacketLimits.garbageBytesMax else { return nil }
+            garbageCount = 0
+            return .garbage
         }
     }
 

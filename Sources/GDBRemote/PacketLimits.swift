@@ -16,6 +16,9 @@ package enum PacketLimits {
     /// Bytes of `$`, `#` and the checksum around a body.
     package static let framingBytes = 4
 
+    /// Most bytes outside of packets between two good ones; those that mean something do not count.
+    package static let garbageBytesMax = 0x10000
+
     /// Most guest bytes in one hex-coded memory reply.
     package static let memoryBytesMax = (bodyBytesMax - 8) / 2
 }

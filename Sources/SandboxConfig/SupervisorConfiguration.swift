@@ -99,6 +99,9 @@ package struct DebugSettings: Hashable, Sendable {
     /// Then TCP debugging of this one is
     /// unavailable; `port` still holds the number for messages.
     package var portConflictWith: SandboxName?
+
+    /// Whether other machines may reach the TCP socket.
+    package var isRemote: Bool { port != nil && !NumericAddress.isLoopback(address) }
 }
 
 /// What a guest does before its first client; the file says `wait` or `run`.

@@ -90,6 +90,8 @@ package struct DebugSession: Sendable {
     var lastReply: [UInt8] = []
     var resendCount = 0
     var malformedCount = 0
+    /// Packets in a row that were broken on their way, or too long.
+    var brokenCount = 0
     /// Bodies of packets that wait for the worker or for the next stop.
     var waiting: [[UInt8]] = []
     /// 0x03 came for a resume that the worker has not got yet.
@@ -166,6 +168,7 @@ package struct DebugSession: Sendable {
         lastReply = []
         resendCount = 0
         malformedCount = 0
+        brokenCount = 0
         waiting = []
         isInterruptWaiting = false
         readsExtendedState = true
@@ -174,7 +177,9 @@ package struct DebugSession: Sendable {
 
     private mutating func handle(_ event: PacketDecoder.Event) {
         switch event {
-        case .packet: packet(decoder.body)
+        case .packet:
+            brokenCount = 0
+            packet(decoder.body)
         case .interrupt: interrupt()
         case .acknowledged: resendCount = 0
         case .resendRequested: resend()
@@ -184,12 +189,13 @@ package struct DebugSession: Sendable {
             } else {
                 encoder.packet(.malformed, for: features)
             }
-            countMalformed()
+            countBroken()
         case .oversized:
             if acknowledges { encoder.acknowledge() }
             encoder.packet(.malformed, for: features)
-            countMalformed()
+            countBroken()
         case .notADebugger: closeClient("the first byte is not a debugger's")
+        case .garbage: closeClient("too many bytes that belong to no packet")
         }
     }
 
@@ -213,6 +219,15 @@ package struct DebugSession: Sendable {
         // What is encoded already came first and must not become part of the repeated reply.
         flush()
         actions.append(.sendToClient(lastReply))
+    }
+
+    /// A debugger sends a broken packet again, and gives up long before this.
+    private mutating func countBroken() {
+        brokenCount += 1
+        guard brokenCount < Self.brokenMax else {
+            return closeClient("too many broken packets in a row")
+        }
+        countMalformed()
     }
 
     mutating func countMalformed() {
@@ -289,4 +304,6 @@ package struct DebugSession: Sendable {
     static let resendsMax = 3
     /// Most malformed packets within `Deadlines.malformedTime`.
     static let malformedMax = 100
+    /// This many broken packets in a row end the session.
+    static let brokenMax = 16
 }

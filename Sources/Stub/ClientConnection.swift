@@ -5,13 +5,15 @@ final class ClientConnection {
     let descriptor: OwnedDescriptor
     /// Its address, for people.
     let peer: String
+    /// Whether the supervisor was told of its session.
+    var isReported = false
     private var pending: ArraySlice<UInt8> = []
     /// When a client that takes nothing is given up; nil while nothing is pending.
     private(set) var sendDeadline: UInt64?
 
     /// More than this is not kept for a client that does not read.
     private static let pendingBytesMax = 1 << 20
-    private static let sendTime: UInt64 = 10_000_000_000
+    private static let sendTime: UInt64 = 5_000_000_000
 
     init(_ descriptor: consuming OwnedDescriptor, peer: String) {
         self.descriptor = descriptor

@@ -18,10 +18,17 @@ struct StubLoop: ~Copyable {
     /// Most receives in a row from one client.
     private static let drainedMax = 16
 
+    /// How long nobody is taken in after the system refused to.
+    private static let restTime: UInt64 = 1_000_000_000
+
     private let descriptors: StubDescriptors
     private var session: DebugSession
     private var client: ClientConnection?
     private var turnedAway: TurnedAwayClient?
+    /// Until when nobody is taken in.
+    ///
+    /// A refused client stays in the backlog, and its listener would end every wait at once.
+    private var restEnd: UInt64?
     private var isWorkerLost = false
     private var isSupervisorGone = false
     private var exitCode: StubProgram.ExitCode?
@@ -53,14 +60,14 @@ struct StubLoop: ~Copyable {
     // MARK: - Waiting
 
     private mutating func watch() {
-        let isFull = client != nil && turnedAway != nil
+        let takesNobody = client != nil && turnedAway != nil || restEnd != nil
         set.watch(isWorkerLost ? -1 : descriptors.worker.rawValue, at: Slot.worker)
         set.watch(
             client?.descriptor.rawValue ?? -1, at: Slot.client,
             forOutput: client?.hasPending ?? false)
         set.watch(isSupervisorGone ? -1 : descriptors.control.rawValue, at: Slot.control)
-        set.watch(isFull ? -1 : number(of: descriptors.tcpListener), at: Slot.tcpListener)
-        set.watch(isFull ? -1 : number(of: descriptors.unixListener), at: Slot.unixListener)
+        set.watch(takesNobody ? -1 : number(of: descriptors.tcpListener), at: Slot.tcpListener)
+        set.watch(takesNobody ? -1 : number(of: descriptors.unixListener), at: Slot.unixListener)
         set.watch(turnedAway?.descriptor.rawValue ?? -1, at: Slot.turnedAway)
     }
 
@@ -76,6 +83,7 @@ struct StubLoop: ~Copyable {
         var deadline = session.nextDeadline ?? .max
         if let other = turnedAway?.deadline { deadline = min(deadline, other) }
         if let other = client?.sendDeadline { deadline = min(deadline, other) }
+        if let restEnd { deadline = min(deadline, restEnd) }
         guard deadline != .max else { return -1 }
         guard deadline > now else { return 0 }
         return Int32(clamping: (deadline - now) / 1_000_000 + 1)
@@ -85,6 +93,7 @@ struct StubLoop: ~Copyable {
         if let deadline = session.nextDeadline, now >= deadline { handle(.tick) }
         if let deadline = client?.sendDeadline, now >= deadline { loseClient() }
         if let deadline = turnedAway?.deadline, now >= deadline { turnedAway = nil }
+        if let deadline = restEnd, now >= deadline { restEnd = nil }
     }
 
     // MARK: - Serving
@@ -172,7 +181,8 @@ struct StubLoop: ~Copyable {
             guard let descriptor = accepted else { return }
             admit(descriptor)
         } catch {
-            notify(.log(.warning, "client not accepted: \(error)"))
+            restEnd = now + Self.restTime
+            notify(.log(.warning, "no client can be taken in: \(error)"))
         }
     }
 
@@ -190,7 +200,7 @@ struct StubLoop: ~Copyable {
         drainClient()
         if let client {
             guard turnedAway == nil else { return }
-            notify(.log(.info, "second client \(peer) turned away"))
+            notify(.clientRejected("\(peer): another debugger is attached"))
             turnedAway = TurnedAwayClient(descriptor, attachedPeer: client.peer, now: now)
         } else {
             client = ClientConnection(descriptor, peer: peer)
@@ -229,9 +239,14 @@ struct StubLoop: ~Copyable {
             case .sendToClient(let bytes):
                 if let client, !client.send(bytes, now: now) { loseClient() }
             case .closeClient(let reason):
-                notify(.log(.info, "client closed: \(reason)"))
+                // Of a session, its end is reported.
+                if let client, !client.isReported {
+                    notify(.clientRejected("\(client.peer): \(reason)"))
+                }
                 client = nil
-            case .reportAttached: notify(.clientAttached(client?.peer ?? "unknown"))
+            case .reportAttached:
+                client?.isReported = true
+                notify(.clientAttached(client?.peer ?? "unknown"))
             case .reportDetached(let reason): notify(.clientDetached(reason))
             case .log(let level, let text): notify(.log(level, text))
             case .exit: exitCode = exitCode ?? .success

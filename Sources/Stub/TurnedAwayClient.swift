@@ -34,7 +34,7 @@ final class TurnedAwayClient {
         var index = 0
         while !isAnswered, let event = decoder.receive(bytes, from: &index) {
             switch event {
-            case .notADebugger: return false
+            case .notADebugger, .garbage: return false
             case .packet: refuse()
             case .interrupt, .acknowledged, .resendRequested, .badChecksum, .oversized: break
             }

@@ -13,6 +13,8 @@ struct DebugDoor: ~Copyable {
     private(set) var unixPath: String?
     /// Why there is no TCP socket although one was asked for.
     private(set) var tcpProblem: String?
+    /// What is to be said at each start when other machines reach the TCP socket.
+    private(set) var remoteWarning: String?
 
     init() {}
 
@@ -38,6 +40,11 @@ struct DebugDoor: ~Copyable {
         do throws(SystemCallError) {
             tcp = try listenTCP(address: host, port: port, backlog: Self.backlog)
             address = text
+            if settings.debug.isRemote {
+                remoteWarning =
+                    "\(text) is open to other machines: whoever reaches it controls the guest "
+                    + "of \(settings.name), without a password"
+            }
         } catch {
             tcpProblem =
                 "debug port \(text) of \(settings.name) cannot be had (\(error)); "

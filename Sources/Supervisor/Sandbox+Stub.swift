@@ -13,6 +13,7 @@ extension Sandbox {
         guard !door.isOpen else { return }
         door = DebugDoor.open(settings, paths: paths)
         if let problem = door.tcpProblem { log.error("debug.port-busy", sandbox: name, problem) }
+        if let warning = door.remoteWarning { log.warning("debug.remote", sandbox: name, warning) }
         if let problem = door.unixProblem { log.error("debug.socket", sandbox: name, problem) }
         if !door.isOpen { stub.close(settings.debug.isEnabled ? .unavailable : .off) }
     }
@@ -94,10 +95,12 @@ extension Sandbox {
                 StubOrder.start(StubSettings(processID: Self.firstProcessID + UInt32(index))))
         case .clientAttached(let client):
             stub.client = client
-            log.info("debug.attached", sandbox: name, client)
+            voices.take(client, .processes, event: "debug.attached", level: .info)
         case .clientDetached(let reason):
             stub.client = nil
-            log.info("debug.detached", sandbox: name, reason)
+            voices.take(reason, .processes, event: "debug.detached", level: .info)
+        case .clientRejected(let text):
+            voices.take(text, .processes, event: "debug.rejected", level: .warning)
         case .log(let level, let text):
             voices.take(text, .processes, event: "stub.log", level: Logger.Level(level))
         case .pong(let number): hearPong(number, of: child, "stub")

@@ -106,13 +106,15 @@ extension StubNotice {
         case .clientDetached: 503
         case .log: 504
         case .pong: 506
+        case .clientRejected: 505
         }
     }
 
     package func encodePayload(into writer: inout FrameWriter) {
         switch self {
         case .hello(let hello): writer.append(hello)
-        case .clientAttached(let text), .clientDetached(let text): writer.append(text)
+        case .clientAttached(let text), .clientDetached(let text), .clientRejected(let text):
+            writer.append(text)
         case .log(let level, let text):
             writer.append(level.rawValue)
             writer.append(text)
@@ -129,6 +131,7 @@ extension StubNotice {
             let level: LogLevel = try reader.readEnum("log level")
             self = .log(level, try reader.readText("log text"))
         case 506: self = .pong(try reader.readUInt32())
+        case 505: self = .clientRejected(try reader.readText("rejection"))
         default: throw .unknownType(wireType)
         }
     }

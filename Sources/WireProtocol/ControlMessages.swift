@@ -124,4 +124,6 @@ package enum StubNotice: WireMessage, Hashable {
     case log(LogLevel, String)
     /// The answer to the ping of this number.
     case pong(UInt32)
+    /// A connection that got no session: who it was, and why.
+    case clientRejected(String)
 }

@@ -71,6 +71,14 @@ struct PacketDecoderTests {
         #expect(decoder.isInsidePacket)
     }
 
+    @Test func `F17: bytes that belong to no packet are told of after 64 KiB`() {
+        let noise = [UInt8](repeating: UInt8(ascii: "x"), count: PacketLimits.garbageBytesMax)
+        #expect(hear([Array("+".utf8), noise, noise]).last == .event(.garbage))
+        // A good packet is a new beginning.
+        let events = hear([Array("+".utf8), noise, Array("$g#67".utf8), noise])
+        #expect(events == [.event(.acknowledged), .packet("g")])
+    }
+
     @Test func `random bytes after a good start never stop the decoder`() {
         var random = SplitMix(state: 7)
         for _ in 0..<200 {
@@ -92,7 +100,8 @@ struct PacketDecoderTests {
                 switch event {
                 case .packet: heard.append(.packet(String(decoding: decoder.body, as: UTF8.self)))
                 case .notADebugger: return heard + [.event(.notADebugger)]
-                case .acknowledged, .badChecksum, .interrupt, .oversized, .resendRequested:
+                case .acknowledged, .badChecksum, .garbage, .interrupt, .oversized,
+                    .resendRequested:
                     heard.append(.event(event))
                 }
             }

@@ -51,9 +51,11 @@ extension IntegrationTests {
         }
 
         @Test(arguments: Driver.present)
-        func `5a: gdb killed while stopped at one of two breakpoints: the guest goes on unharmed`(
-            driver: Driver
-        ) throws {
+        func
+            `5a, F8: gdb killed while stopped at one of two breakpoints: the guest goes on unharmed`(
+                driver: Driver
+            ) throws
+        {
             try withTicker(driver) { supervisor, port in
                 let worker = try supervisor.status("a").workerPID
                 var times: [Double] = []
@@ -76,7 +78,7 @@ extension IntegrationTests {
         }
 
         @Test(arguments: Driver.present)
-        func `5b: gdb killed while the guest runs: it goes on without a break`(
+        func `5b, F8: gdb killed while the guest runs: it goes on without a break`(
             driver: Driver
         ) throws {
             try withTicker(driver) { supervisor, port in
@@ -129,6 +131,46 @@ extension IntegrationTests {
             #expect(times.median <= limit, "\(times.text)")
         }
 
+        @Test(arguments: Driver.present, [false, true])
+        func
+            `F8: a connection closed or reset at a breakpoint: the guest goes on, the stub listens`(
+                driver: Driver, isReset: Bool
+            ) throws
+        {
+            let port = try RunningSupervisor.freePort()
+            let entry = SandboxEntry("a", Ticker.guest, on: driver, port: port)
+            try RunningSupervisor.with([entry]) { supervisor in
+                try supervisor.waitForHeldGuest("a")
+                let before = try supervisor.statusAtOnce("a")
+                var times: [Double] = []
+                for _ in 0..<Self.repetitions {
+                    let left = try leaveAtBreakpoint(port, byReset: isReset)
+                    times.append(
+                        1000 * (try supervisor.secondsToPrint("a", since: left, .seconds(2))))
+                    try supervisor.expectOriginalCode("a", image, ["tick", "print_scalar"])
+                }
+                print(
+                    "F8: connection \(isReset ? "reset" : "closed") (\(driver)), ms to guest running:",
+                    times.sorted().text)
+                #expect(times.median <= Self.goesOnWithinMilliseconds)
+                let after = try supervisor.statusAtOnce("a")
+                #expect(after.stubPID == before.stubPID && after.workerPID == before.workerPID)
+                try supervisor.waitForEvent("a", "debug.detached", containing: "connection lost")
+            }
+        }
+
+        /// Goes away from a guest that stands at a breakpoint, whose next act is to print; when.
+        private func leaveAtBreakpoint(_ port: UInt16, byReset: Bool) throws -> Double {
+            let client = try RSPClient(.port(port))
+            try client.attach()
+            let tick = String(try image.address(of: "tick"), radix: 16)
+            try #expect(client.ask("Z0,\(tick),1") == "OK")
+            try #expect(client.ask("vCont;c").contains("swbreak"))
+            try Ticker.printsNext(client, image)
+            if byReset { client.endByReset() }
+            return wallClockSeconds()
+        }
+
         @Test(arguments: Driver.present, ["kill", "quit", "disconnect"])
         func `gdb leaves by other ways than detach: the guest goes on`(
             driver: Driver, way: String
@@ -145,7 +187,7 @@ extension IntegrationTests {
         }
 
         @Test
-        func `a second client is refused in words and the first goes on`() throws {
+        func `F12: a second gdb is refused in words and the first goes on`() throws {
             let port = try RunningSupervisor.freePort()
             try RunningSupervisor.with([SandboxEntry("a", "counter", port: port)]) { supervisor in
                 try supervisor.waitForHeldGuest("a")

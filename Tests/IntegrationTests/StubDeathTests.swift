@@ -7,9 +7,13 @@ import Testing
 enum ProtocolState: String, CaseIterable, Sendable, CustomTestStringConvertible {
     case listening
     case silentClient = "client connected, silent"
-    case stopped = "attached and stopped"
-    case running = "the guest runs under the debugger"
+    case attaching = "told to attach, the guest not halted yet"
+    case softwareBreakpoint = "stopped at a software breakpoint"
+    case hardwareBreakpoint = "stopped at a hardware breakpoint"
+    case running = "the guest runs under the debugger, with breakpoints"
     case stepping = "in the middle of many steps"
+    case rangeStepping = "in the middle of a range step"
+    case replying = "in the middle of a long memory reply"
     case inserted = "between breakpoints and continue"
 
     var testDescription: String { rawValue }
@@ -44,30 +48,41 @@ extension IntegrationTests {
             }
         }
 
+        private static let repetitions = 5
+        private static let goesOnWithinMilliseconds = 10.0
+
         @Test(arguments: StubDeathCase.all)
-        func `6: stub killed: the guest goes on, a new stub serves the same port`(
+        func `6, F6: stub killed: the guest goes on, a new stub serves the same port`(
             testCase: StubDeathCase
         ) throws {
             let port = try RunningSupervisor.freePort()
             let entry = SandboxEntry("a", Ticker.guest, on: testCase.driver, port: port)
             try RunningSupervisor.with([entry]) { supervisor in
                 try Ticker.start(supervisor, "a", image)
-                let before = try supervisor.status("a")
-                guard let stub = before.stubPID else { throw HarnessError("no stub") }
-                let client = try bring(to: testCase.state, supervisor, port)
-                let killed = wallClockSeconds()
-                kill(stub, SIGKILL)
-                let pause = try supervisor.secondsToPrint("a", since: killed, .seconds(3))
-                try waitForNewStub(supervisor, "a", after: stub)
-                client?.end()
-                try expectDebuggable(supervisor, port)
-                let longest = longestPause(supervisor, since: killed)
+                let worker = try #require(try supervisor.status("a").workerPID)
+                var pauses: [Double] = []
+                var longest = 0.0
+                for _ in 0..<Self.repetitions {
+                    let client = try bring(to: testCase.state, supervisor, port, worker)
+                    let stub = try #require(try supervisor.statusAtOnce("a").stubPID)
+                    let killed = wallClockSeconds()
+                    kill(stub, SIGKILL)
+                    // Stopped, so that the stub could be caught before the guest was halted.
+                    kill(worker, SIGCONT)
+                    pauses.append(
+                        1000 * (try supervisor.secondsToPrint("a", since: killed, .seconds(3))))
+                    try withExtendedLifetime(client) { try supervisor.restartStub("a") }
+                    try waitForNewStub(supervisor, "a", after: stub)
+                    longest = max(longest, longestPause(supervisor, since: killed))
+                    try supervisor.expectOriginalCode("a", image, ["tick", "print_scalar"])
+                }
                 print(
-                    "measured: stub killed, \(testCase.testDescription): the guest went on after",
-                    [pause * 1000].text, "ms, longest pause", [longest * 1000].text, "ms")
-                #expect(pause <= 1 && longest <= 1)
-                try #expect(supervisor.status("a").workerPID == before.workerPID)
-                try supervisor.expectOriginalCode("a", image, ["tick", "print_scalar"])
+                    "F6: stub killed, \(testCase.testDescription): the guest went on after",
+                    pauses.sorted().text, "ms, longest pause", [longest * 1000].text, "ms")
+                #expect(pauses.median <= Self.goesOnWithinMilliseconds)
+                #expect(longest <= 1)
+                try expectDebuggable(supervisor, port)
+                try #expect(supervisor.status("a").workerPID == worker)
                 try supervisor.expectTicking("a", image)
             }
         }
@@ -88,54 +103,57 @@ extension IntegrationTests {
             try supervisor.secondsToPrint("a", since: detached, .seconds(3))
         }
 
-        /// A client that lives as long as the state is wanted.
-        private final class Client {
-            private var gdb: InteractiveGDB?
-            private var raw: RSPClient?
-
-            init(_ gdb: InteractiveGDB) { self.gdb = gdb }
-            init(_ raw: RSPClient) { self.raw = raw }
-
-            func end() {
-                gdb?.program.end()
-                raw = nil
-            }
-        }
-
+        /// A client whose stub is in the state; the worker may have been stopped for it (SIGSTOP).
         private func bring(
-            to state: ProtocolState, _ supervisor: RunningSupervisor, _ port: UInt16
-        ) throws -> Client? {
+            to state: ProtocolState, _ supervisor: RunningSupervisor, _ port: UInt16,
+            _ worker: Int32
+        ) throws -> RSPClient? {
+            guard state != .listening else { return nil }
+            let client = try RSPClient(.port(port))
+            guard state != .silentClient else { return client }
+            guard state != .attaching else {
+                kill(worker, SIGSTOP)
+                client.send("qC")
+                // The answer comes when the request to the worker has gone.
+                _ = try client.receive()
+                return client
+            }
+            try client.attach()
+            let tick = String(try image.address(of: "tick"), radix: 16)
+            let print = String(try image.address(of: "print_scalar"), radix: 16)
+            let start = String(image.entry, radix: 16)
             switch state {
-            case .listening: return nil
-            case .silentClient: return Client(try RSPClient(.port(port)))
+            case .listening, .silentClient, .attaching: break
+            case .softwareBreakpoint:
+                try #expect(client.ask("Z0,\(tick),1") == "OK")
+                try #expect(client.ask("vCont;c").contains("swbreak"))
+            case .hardwareBreakpoint:
+                try #expect(client.ask("Z1,\(tick),1") == "OK")
+                try #expect(client.ask("vCont;c").contains("hwbreak"))
+            case .running:
+                // Where the guest does not come by any more.
+                try #expect(client.ask("Z0,\(start),1") == "OK")
+                client.send("vCont;c")
+                try supervisor.secondsToPrint("a", since: wallClockSeconds(), .seconds(3))
+            case .stepping:
+                for _ in 0..<20 { try client.ask("vCont;s") }
+                client.send("vCont;s")
+            case .rangeStepping:
+                let end = String(try image.address(of: "port_out") + 0x1000, radix: 16)
+                try supervisor.waitForWork("a") { client.send("vCont;r\(start),\(end)") }
+            case .replying:
+                // More than the connection holds while nobody reads.
+                let question = RSPClient.packet(Array("m\(start),e00".utf8))
+                var stuck = 0
+                while stuck < 20 {
+                    stuck = client.sendSome(question) > 0 ? 0 : stuck + 1
+                    if stuck > 0 { _ = client.breaks(within: .milliseconds(1)) }
+                }
             case .inserted:
-                let client = try RSPClient(.port(port))
-                try client.attach()
-                let tick = String(try image.address(of: "tick"), radix: 16)
-                let print = String(try image.address(of: "print_scalar"), radix: 16)
                 try #expect(client.ask("Z0,\(tick),1") == "OK")
                 try #expect(client.ask("Z1,\(print),1") == "OK")
-                return Client(client)
-            case .stopped, .running, .stepping: break
             }
-            let gdb = try InteractiveGDB(symbols: image.path, port: port)
-            try gdb.command("break tick")
-            try gdb.command("continue")
-            if state == .running {
-                try gdb.command("delete")
-                gdb.begin("continue")
-                try gdb.waitForText("Continuing.")
-                try supervisor.secondsToPrint("a", since: wallClockSeconds(), .seconds(3))
-            }
-            if state == .stepping {
-                // It says so once a hundred steps: many are done, many are to come.
-                gdb.begin("while 1")
-                gdb.program.write("stepi 100")
-                gdb.program.write("end")
-                try gdb.waitForText("ticker.c")
-                try gdb.waitForText("ticker.c")
-            }
-            return Client(gdb)
+            return client
         }
 
         @Test
@@ -161,7 +179,7 @@ extension IntegrationTests {
         }
 
         @Test(arguments: Driver.present)
-        func `7: a guest held for its first client stays held when its stub is killed`(
+        func `7, F6: a guest held for its first client stays held when its stub is killed`(
             driver: Driver
         ) throws {
             let counter = try GuestImage.named("counter")

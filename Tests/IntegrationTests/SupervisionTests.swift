@@ -13,7 +13,8 @@ extension IntegrationTests {
         init() throws { counter = try GuestImage.named("counter") }
 
         @Test
-        func `8: two sandboxes with one port: one line names both, the second runs without`() throws
+        func `8, F13: two sandboxes with one port: one line names both, the second runs without`()
+            throws
         {
             let port = try RunningSupervisor.freePort()
             let entries = ["first", "second"].map { SandboxEntry($0, "counter", port: port) }
@@ -28,6 +29,7 @@ extension IntegrationTests {
                 let second = try supervisor.status("second")
                 #expect(second.debug.address == nil)
                 #expect(second.debug.detail?.contains("\(port)") == true)
+                // Through its Unix socket.
                 try supervisor.expectTicking("second", counter)
                 let text = try GDB.run(
                     ["target remote 127.0.0.1:\(port)", "info registers rip", "detach"],
@@ -37,7 +39,7 @@ extension IntegrationTests {
         }
 
         @Test
-        func `8: a port that a foreign process has: an error line, the sandbox runs without`()
+        func `8, F13: a port that a foreign process has: an error line, the sandbox runs without`()
             throws
         {
             let port = try RunningSupervisor.freePort()

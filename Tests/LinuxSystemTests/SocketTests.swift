@@ -54,6 +54,38 @@ import Testing
         }
     }
 
+    @Test func `F9: an accepted connection has the keepalive of its listener`() throws {
+        let listener = try listenTCP(address: "127.0.0.1", port: 0, backlog: 1)
+        let client = OwnedDescriptor(socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = try boundPort(listener).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(client.rawValue, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        #expect(result == 0)
+        let hasCome = waitForInput(listener, milliseconds: 5000)
+        #expect(hasCome)
+        guard let accepted = try acceptConnection(listener) else {
+            Issue.record("nobody came")
+            return
+        }
+        let tcp = Int32(IPPROTO_TCP)
+        let options: [(level: Int32, name: Int32, value: Int32)] = [
+            (SOL_SOCKET, SO_KEEPALIVE, 1), (tcp, TCP_NODELAY, 1), (tcp, TCP_KEEPIDLE, 30),
+            (tcp, TCP_KEEPINTVL, 10), (tcp, TCP_KEEPCNT, 3), (tcp, TCP_USER_TIMEOUT, 30_000),
+        ]
+        for option in options {
+            var value: Int32 = -1
+            var size = socklen_t(MemoryLayout<Int32>.size)
+            #expect(getsockopt(accepted.rawValue, option.level, option.name, &value, &size) == 0)
+            #expect(value == option.value, "option \(option.name) of level \(option.level)")
+        }
+    }
+
     @Test(arguments: [SocketKind.stream, .messages])
     func `a Unix socket tells who is there`(_ kind: SocketKind) throws {
         let folder = try TemporaryFolder()

@@ -122,6 +122,37 @@ struct AcknowledgmentTests {
         #expect(conversation.client("mzz").contains { $0.isClose })
     }
 
+    @Test func `F17: sixteen broken packets in a row end the session`() {
+        var conversation = Conversation()
+        conversation.happens(.clientConnected)
+        for _ in 0..<15 { #expect(conversation.bytes("$?#00") == [.sendToClient([0x2D])]) }
+        let last = conversation.bytes("$?#00")
+        #expect(last.first == .sendToClient([0x2D]))
+        #expect(last.contains { $0.isClose })
+    }
+
+    @Test func `F17: a packet that comes at last makes up for broken ones`() {
+        var conversation = Conversation()
+        conversation.happens(.clientConnected)
+        for _ in 0..<6 {
+            for _ in 0..<15 { #expect(conversation.bytes("$qC#00") == [.sendToClient([0x2D])]) }
+            #expect(conversation.client("qC").contains(.says("+", "QC1")))
+        }
+    }
+
+    @Test func `F17: without acknowledgments a broken packet is an error, sixteen are the end`() {
+        var conversation = Conversation.stopped()
+        for _ in 0..<15 { #expect(conversation.bytes("$?#00") == [.says("E16")]) }
+        #expect(conversation.bytes("$?#00").contains { $0.isClose })
+    }
+
+    @Test func `F17: 64 KiB that belong to no packet end the session`() {
+        var conversation = Conversation.stopped()
+        let noise = [UInt8](repeating: UInt8(ascii: "x"), count: 0x10000)
+        #expect(conversation.bytes(noise) == [])
+        #expect(conversation.bytes("x").contains { $0.isClose })
+    }
+
     @Test func `malformed packets now and then are forgiven`() {
         var conversation = Conversation.stopped()
         for _ in 0..<300 {

@@ -29,6 +29,8 @@ final class StubProcess {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         let listener = try listenUnix(
             path: folder.appendingPathComponent("gdb.sock").path, kind: .stream, backlog: 4)
+        // Nobody connects here; it is there so that a stub has all that it can be born with.
+        let tcpListener = try listenTCP(address: "127.0.0.1", port: 0, backlog: 1)
         var controlPair = try SocketPair()
         var workerPair = try SocketPair()
         guard let control = controlPair.first.take(), let worker = workerPair.first.take(),
@@ -41,12 +43,14 @@ final class StubProcess {
             descriptors: [
                 (source: 0, target: 0), (source: 2, target: 1), (source: 2, target: 2),
                 (source: childControl.rawValue, target: ChildDescriptor.control),
+                (source: tcpListener.rawValue, target: ChildDescriptor.Stub.tcpListener),
                 (source: listener.rawValue, target: ChildDescriptor.Stub.unixListener),
                 (source: childWorker.rawValue, target: ChildDescriptor.Stub.worker),
             ])
         childControl.close()
         childWorker.close()
         listener.close()
+        tcpListener.close()
         self.control = control
         self.worker = worker
         guard case .hello(let hello) = try notice(),
@@ -89,6 +93,33 @@ final class StubProcess {
 
     func answer(_ reply: DebugReply) {
         _ = send(worker, reply.encoded())
+    }
+
+    /// Sets how many descriptors the stub may have; answers how many it might before.
+    func limitDescriptors(to count: UInt64) throws -> UInt64 {
+        // prlimit(2), which Swift's Glibc module does not show.
+        typealias Call =
+            @convention(c) (
+                pid_t, UInt32, UnsafePointer<rlimit>?, UnsafeMutablePointer<rlimit>?
+            ) -> Int32
+        guard let symbol = dlsym(nil, "prlimit") else { throw Failure.unexpected("prlimit") }
+        let prlimit = unsafeBitCast(symbol, to: Call.self)
+        var old = rlimit()
+        guard prlimit(process.processID, RLIMIT_NOFILE.rawValue, nil, &old) == 0 else {
+            throw Failure.unexpected("prlimit")
+        }
+        var new = rlimit(rlim_cur: rlim_t(count), rlim_max: old.rlim_max)
+        guard prlimit(process.processID, RLIMIT_NOFILE.rawValue, &new, nil) == 0 else {
+            throw Failure.unexpected("prlimit")
+        }
+        return UInt64(old.rlim_cur)
+    }
+
+    /// How long the stub has run on a processor.
+    var processorNanoseconds: UInt64 {
+        let text = try? String(
+            contentsOfFile: "/proc/\(process.processID)/schedstat", encoding: .utf8)
+        return text?.split(separator: " ").first.flatMap { UInt64($0) } ?? 0
     }
 
     /// How the process ended.

@@ -70,6 +70,24 @@ struct StubProcessTests {
         try client.expect("+$QC1#c5")
     }
 
+    @Test func `a stub without descriptors for a client rests instead of spinning`() throws {
+        let stub = try StubProcess()
+        let all = try stub.limitDescriptors(to: 7)
+        let client = try stub.connect()
+        client.say("+$qC#b4")
+        let refused = StubNotice.log(
+            .warning, "no client can be taken in: accept: Too many open files")
+        #expect(try stub.notice() == refused)
+        // One try a second: the second refusal comes a second after the first, for next to nothing.
+        let used = stub.processorNanoseconds
+        let start = monotonicNanoseconds()
+        #expect(try stub.notice() == refused)
+        #expect(monotonicNanoseconds() - start > 900_000_000)
+        #expect(stub.processorNanoseconds - used < 50_000_000)
+        _ = try stub.limitDescriptors(to: all)
+        try client.expect("+$QC1#c5")
+    }
+
     @Test func `a client that is replaced at once is not in the way of the next`() throws {
         let stub = try StubProcess()
         try vanishingClient(of: stub)
@@ -90,11 +108,13 @@ struct StubProcessTests {
         client.say("+$qC#b4")
     }
 
-    @Test func `a browser is shut out`() throws {
+    @Test func `a browser is shut out, and the supervisor told`() throws {
         let stub = try StubProcess()
         let browser = try stub.connect()
         browser.say("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n$vCont;c#a8")
         #expect(try browser.waitForEnd() == "")
+        #expect(
+            try stub.notice() == .clientRejected("unix: the first byte is not a debugger's"))
         let client = try stub.connect()
         client.say("$qC#b4")
         try client.expect("+$QC1#c5")

@@ -60,7 +60,8 @@ enum Samples {
     static let stubNotices: [StubNotice] = [
         .hello(Hello(buildID: "unknown", confinement: ConfinementReport())),
         .clientAttached("127.0.0.1:51320"),
-        .clientDetached("closed"), .log(.warning, "text"), .pong(7),
+        .clientDetached("closed"), .log(.warning, "text"),
+        .clientRejected("127.0.0.1:80: why"), .pong(7),
     ]
 
     static let registers: RegisterFile = {

@@ -100,3 +100,17 @@ enum Ticker {
         try supervisor.waitForEvent(sandbox, "guest.output")
     }
 }
+
+extension Ticker {
+    /// Its first value of `ticks_per_line`: never.
+    private static let never: UInt64 = 1 << 62
+
+    /// Makes a line the next thing that a guest which stands in `tick` does.
+    ///
+    /// When the line comes, the guest runs. Only for a ticker that was not started by `start`: it
+    /// prints nothing else.
+    static func printsNext(_ client: RSPClient, _ image: GuestImage) throws {
+        let ticks = try image.address(of: "ticks")
+        try client.writeWord(client.readWord(at: ticks) &+ never, at: ticks)
+    }
+}

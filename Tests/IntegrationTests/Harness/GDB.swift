@@ -28,9 +28,14 @@ final class InteractiveGDB {
     private var seen = 0
 
     /// Starts gdb on a guest's symbols and attaches it.
-    init(symbols: String, port: UInt16) throws {
-        program = try RunningProgram("gdb", GDB.quiet + [symbols])
-        try command("target remote 127.0.0.1:\(port)")
+    ///
+    /// `starter` is the words in front of its command line: a program that becomes gdb.
+    init(
+        symbols: String, host: String = "127.0.0.1", port: UInt16, starter: [String] = []
+    ) throws {
+        let words = starter + ["gdb"] + GDB.quiet + [symbols]
+        program = try RunningProgram(words[0], Array(words.dropFirst()))
+        try command("target remote \(host):\(port)")
     }
 
     deinit { program.end() }

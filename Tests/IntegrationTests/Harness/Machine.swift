@@ -114,6 +114,11 @@ func wallClockSeconds() -> Double {
 extension [Double] {
     var median: Double { isEmpty ? .infinity : sorted()[count / 2] }
 
+    /// The smallest value that so many of a hundred are not above.
+    func percentile(_ part: Int) -> Double {
+        isEmpty ? .infinity : sorted()[Swift.max(0, (count * part + 99) / 100 - 1)]
+    }
+
     /// The values, rounded to hundredths, for a line of output.
     var text: String { map { String(format: "%.2f", $0) }.joined(separator: " ") }
 }

@@ -36,7 +36,7 @@ final class RSPClient {
         return try checked(descriptor, result, "port \(port)")
     }
 
-    private static func connect(path: String) throws -> Int32 {
+    static func connect(path: String) throws -> Int32 {
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -72,6 +72,25 @@ final class RSPClient {
             rest = rest.dropFirst(count)
         }
         return true
+    }
+
+    /// From now on the end of this client is a reset (RST), and no polite close.
+    func endByReset() {
+        var setting = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(
+            descriptor, SOL_SOCKET, SO_LINGER, &setting, socklen_t(MemoryLayout<linger>.size))
+    }
+
+    /// Sends what the connection takes now; how much that was.
+    func sendSome(_ bytes: [UInt8]) -> Int {
+        max(0, Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT)))
+    }
+
+    /// Waits, without reading, until the connection has broken; false at the deadline.
+    func breaks(within duration: Duration) -> Bool {
+        // Only errors and the full end are waited for: input is there all the time.
+        var entry = pollfd(fd: descriptor, events: 0, revents: 0)
+        return poll(&entry, 1, Deadline.after(duration).milliseconds) == 1
     }
 
     /// Waits for more bytes; false at the end of the connection or the deadline.

@@ -41,6 +41,8 @@ struct SandboxEntry: Encodable {
     struct Debug: Encodable {
         var enabled: Bool?
         var port: UInt16?
+        var address: String?
+        var allowRemote: Bool?
         var startup: String?
         var waitTimeout: String?
         var onDisconnect: String?
