@@ -89,8 +89,11 @@ package final class SupervisorProcess {
                 controlSocket: options.controlSocket ?? configuration.controlSocket,
                 standard: options.runtimeFolder)
             defer { folder.cleanUp() }
+            // Made before the sandboxes take descriptors, and serving after they have started.
+            let server = ControlServer(
+                socketPath: folder.controlSocket, core: mailbox, logger: log)
             try startSandboxes(folder)
-            startControlServer(folder)
+            startControlServer(server)
             supervise(signals)
             return .clean
         } catch {
@@ -128,12 +131,10 @@ package final class SupervisorProcess {
         }
     }
 
-    private func startControlServer(_ folder: borrowing SocketFolder) {
+    private func startControlServer(_ server: ControlServer) {
         let mailbox = mailbox
-        let log = log
-        controlServer = Supervisor.startControlServer(
-            socketPath: folder.controlSocket, core: mailbox, logger: log, onReady: {},
-            onEnd: { problem in mailbox.controlServerEnded(problem) })
+        server.start { problem in mailbox.controlServerEnded(problem) }
+        controlServer = server
     }
 
     // MARK: Loop
@@ -189,7 +190,7 @@ package final class SupervisorProcess {
 
     private func stopControlServer() {
         mailbox.close()
-        if let controlServer { Supervisor.stopControlServer(controlServer) }
+        controlServer?.requestStop()
         log.info("supervisor.stopped", sandbox: nil, "all sandboxes are gone")
     }
 
