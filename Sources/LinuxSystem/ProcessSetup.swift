@@ -24,3 +24,14 @@ package func setUpProcess(openFiles: UInt64) throws(SystemCallError) {
     // A lower limit is met when a sandbox cannot be started, and told then.
     _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 }
+
+/// Whether at least `count` more descriptors can be opened.
+///
+/// The system always gives the lowest number that is free, so the number of a new one tells.
+package func hasFreeDescriptors(_ count: Int32) -> Bool {
+    var limit = rlimit()
+    guard let null = try? openNull(),
+        unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
+    else { return false }
+    return rlim_t(null.rawValue) + rlim_t(count) <= limit.rlim_cur
+}

@@ -41,6 +41,13 @@ final class Sandbox {
 
     /// Starts worker and stub; what goes wrong is logged and shows in the state.
     func start(drivers: DriverCatalogue) {
+        do throws(LaunchError) {
+            // Before the door takes some of what is scarce.
+            try launcher.checkRoom()
+        } catch {
+            stub.close(.off)
+            return fail("\(error)")
+        }
         openDoor()
         switch drivers.choose(settings.drivers) {
         case .failure(let none): fail("no usable hypervisor: \(none.reason)")
