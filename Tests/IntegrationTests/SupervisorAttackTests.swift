@@ -27,7 +27,7 @@ extension IntegrationTests {
         }
 
         @Test
-        func `a standard error that is full and never read delays nothing`() throws {
+        func `F26: a standard error that is full and never read delays nothing`() throws {
             let pipe = try UnreadPipe()
             let entry = SandboxEntry("a", "tests/flood")
             try RunningSupervisor.with([entry], starter: shell(":", "2>'\(pipe.path)'")) {
@@ -38,7 +38,7 @@ extension IntegrationTests {
         }
 
         @Test
-        func `a standard error that broke kills nobody`() throws {
+        func `F26: a standard error that broke kills nobody`() throws {
             let pipe = try UnreadPipe()
             let entry = SandboxEntry("a", "tests/flood")
             try RunningSupervisor.with([entry], starter: shell(":", "2>'\(pipe.path)'")) {
@@ -136,7 +136,7 @@ extension IntegrationTests {
         }
 
         @Test
-        func `two supervisors cannot share a folder, whatever their sockets' names`() throws {
+        func `F29: two supervisors cannot share a folder, whatever their sockets' names`() throws {
             try RunningSupervisor.with([SandboxEntry("a", "counter", startup: "run")]) {
                 supervisor in
                 try waitForRunning(supervisor)

@@ -39,6 +39,11 @@ final class ProgramCopies {
         try replace("hyperlight-worker-emulator", by: Data(text.utf8))
     }
 
+    /// The stub becomes a shell script.
+    func replaceStub(by script: String) throws {
+        try replace("hyperlight-gdbstub", by: Data("#!/bin/sh\n\(script)\n".utf8))
+    }
+
     /// The stub becomes one of another build of the same length.
     func replaceStubByAnotherBuild() throws {
         let version = try RunningProgram(Machine.program("hyperlight-supervisor"), ["--version"])
