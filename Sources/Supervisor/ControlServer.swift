@@ -95,18 +95,26 @@ extension ControlServer {
     /// Serves, for a caller that does not know `await`; `onEnd` is called once, on another thread:
     /// with nil after `requestStop`, else with what went wrong.
     package func start(onEnd: @escaping @Sendable (String?) -> Void) {
-        Task.detached {
-            do {
-                try await self.run()
-                onEnd(nil)
-            } catch {
-                onEnd("control socket \(self.socketPath): \(error)")
+        perform {
+            Task.detached {
+                do {
+                    try await self.run()
+                    onEnd(nil)
+                } catch {
+                    onEnd("control socket \(self.socketPath): \(error)")
+                }
             }
         }
     }
 
     /// Asks it to stop and returns at once; `onEnd` tells when that has happened.
     package func requestStop() {
-        Task.detached { await self.stop() }
+        perform { Task.detached { await self.stop() } }
     }
+
+    /// Does what wakes a task, on the server's thread.
+    ///
+    /// The concurrency runtime may need a new thread for it, and where the system gives none it
+    /// waits until one comes: that must not be the thread that supervises.
+    func perform(_ work: @escaping @Sendable () -> Void) { threads.next().execute(work) }
 }

@@ -189,7 +189,7 @@ package final class SupervisorProcess {
     }
 
     private func stopControlServer() {
-        mailbox.close()
+        controlServer?.perform { [mailbox] in mailbox.close() }
         controlServer?.requestStop()
         log.info("supervisor.stopped", sandbox: nil, "all sandboxes are gone")
     }
@@ -198,7 +198,8 @@ package final class SupervisorProcess {
 
     private func serveMailbox() {
         for question in mailbox.take() {
-            question.answer(answer(question.request))
+            let reply = answer(question.request)
+            controlServer?.perform { question.answer(reply) }
         }
         if let problem = mailbox.controlProblem() {
             log.error("control.failed", sandbox: nil, problem)
