@@ -48,5 +48,7 @@ package enum ControlLimits {
     /// Largest answer a client takes in bytes: 1024 sandboxes with room to spare.
     package static let responseByteCountMax = 16 << 20
     /// Most connections served at once.
-    package static let connectionCountMax = 64
+    package static let connectionCountMax = 32
+    /// Of these, most of one user.
+    package static let connectionsPerUserMax = 16
 }

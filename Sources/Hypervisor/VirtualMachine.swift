@@ -7,6 +7,7 @@
 // Everything here is used from one thread. Only the kick may come from elsewhere: from a signal
 // handler on that same thread.
 
+import Glibc
 package import GuestModel
 
 /// One virtual machine: guest physical memory and a single vCPU.
@@ -177,4 +178,17 @@ package enum HypervisorError: Error, Hashable, Sendable {
     case missing(String)
     case regionOverlaps(GuestPhysicalAddress)
     case tooManyBreakpoints(limit: Int)
+}
+
+extension HypervisorError: CustomStringConvertible {
+    /// In words, for example "open /dev/kvm: No such file or directory".
+    package var description: String {
+        switch self {
+        case .call(let name, errno: 0): name
+        case .call(let name, let code): unsafe "\(name): \(String(cString: strerror(code)))"
+        case .missing(let what): "missing: \(what)"
+        case .regionOverlaps(let address): "memory at \(address) twice"
+        case .tooManyBreakpoints(let limit): "more than \(limit) breakpoints"
+        }
+    }
 }

@@ -40,3 +40,14 @@ package func userName(of identity: UInt32) -> String? {
     guard code == 0, unsafe found != nil, let name = unsafe entry.pw_name else { return nil }
     return unsafe String(cString: name)
 }
+
+/// Whether at least `count` more descriptors can be opened.
+///
+/// The system always gives the lowest number that is free, so the number of a new one tells.
+package func hasFreeDescriptors(_ count: Int32) -> Bool {
+    var limit = rlimit()
+    guard let null = try? openNull(),
+        unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
+    else { return false }
+    return rlim_t(null.rawValue) + rlim_t(count) <= limit.rlim_cur
+}

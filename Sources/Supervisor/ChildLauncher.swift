@@ -26,22 +26,37 @@ struct ChildLauncher: Sendable {
     /// No crash reporter inside a jail, and one heap: a second one would open files.
     static let environment = ["SWIFT_BACKTRACE=enable=no", "MALLOC_ARENA_MAX=1"]
 
+    /// Descriptors that no new sandbox may take: for control clients, and for the stubs of those
+    /// that run.
+    private static let descriptorsReserved: Int32 = 24
+
     let programs: ProgramFolder
+
+    /// Throws when there is no room for another sandbox beside those that run.
+    func checkRoom() throws(LaunchError) {
+        guard hasFreeDescriptors(Self.descriptorsReserved) else { throw .noDescriptors }
+    }
 
     /// A worker: control socket, debug listener, sealed image and the device if the driver has one.
     func worker(
         _ name: SandboxName, driver: ChosenDriver, imagePath: String, workerSocket: String,
         jail: SandboxJail
     ) throws(LaunchError) -> Child {
+        try checkRoom()
         let image: OwnedDescriptor
         do throws(SystemCallError) {
             image = try SealedImage.make(copying: imagePath, name: "guest-\(name)")
         } catch {
             throw .image(imagePath, error)
         }
+        let listener: OwnedDescriptor
         do throws(SystemCallError) {
             removeSocket(workerSocket)
-            let listener = try listenUnix(path: workerSocket, kind: .messages, backlog: 2)
+            listener = try listenUnix(path: workerSocket, kind: .messages, backlog: 2)
+        } catch {
+            throw .path(workerSocket, error)
+        }
+        do throws(SystemCallError) {
             var descriptors = [
                 (listener.rawValue, ChildDescriptor.Worker.debugListener),
                 (image.rawValue, ChildDescriptor.Worker.image),
@@ -164,21 +179,37 @@ struct ChildLauncher: Sendable {
 /// Why a child could not be started.
 enum LaunchError: Error, CustomStringConvertible {
     case image(String, SystemCallError)
+    /// Of the socket or the folder at this path.
+    case path(String, SystemCallError)
+    case noDescriptors
     case system(SystemCallError)
-
-    /// Whether it may be otherwise in a while: the system lacks something that others may give back.
-    var isPassing: Bool {
-        let code: Int32
-        switch self {
-        case .image(_, let error), .system(let error): code = error.code
-        }
-        return [EMFILE, ENFILE, ENOMEM, EAGAIN, ENOSPC, ENOBUFS, EINTR].contains(code)
-    }
 
     var description: String {
         switch self {
-        case .image(let path, let error): "guest image \(path): \(error)"
-        case .system(let error): error.description
+        case .image(let path, let error): "\(Self.shortage(error))guest image \(path): \(error)"
+        case .path(let path, let error): "\(Self.shortage(error))\(path): \(error)"
+        case .noDescriptors:
+            "out of resources: too many open files in the supervisor (see RLIMIT_NOFILE)"
+        case .system(let error): "\(Self.shortage(error))\(error)"
         }
+    }
+
+    private static func shortage(_ error: SystemCallError) -> String {
+        error.isShortage ? "out of resources: " : ""
+    }
+
+    /// Whether the same start could succeed later.
+    var isShortage: Bool {
+        switch self {
+        case .noDescriptors: true
+        case .image(_, let error), .path(_, let error), .system(let error): error.isShortage
+        }
+    }
+}
+
+extension SystemCallError {
+    /// Whether the system had not enough of something at that moment.
+    var isShortage: Bool {
+        [EMFILE, ENFILE, EAGAIN, ENOMEM, ENOSPC, EDQUOT].contains(code)
     }
 }

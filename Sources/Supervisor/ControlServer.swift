@@ -4,6 +4,7 @@ import Hummingbird
 import HummingbirdCore
 package import Logging
 import NIOCore
+import NIOPosix
 import ServiceLifecycle
 
 /// HTTP and JSON on the control socket.
@@ -15,46 +16,57 @@ package final class ControlServer: Sendable {
     /// Largest sum of header bytes; a local client needs a few hundred.
     private static let headerByteCountMax = 8 << 10
     private static let headerCountMax = 64
-    /// A connection without traffic for this long is closed.
+    /// A connection that begins no request for this long is closed.
     private static let idleTimeout = TimeAmount.seconds(10)
+    /// Beyond this no connection is even accepted; those above what is served are there only to be
+    /// closed.
+    private static let acceptedCountMax = 2 * ControlLimits.connectionCountMax
     /// Clients that still wait after this long are cut off.
     private static let stopTimeout = Duration.seconds(2)
 
+    private let socketPath: String
     private let group: ServiceGroup
+    /// One thread is enough for local clients, and its descriptors are had here and now: the
+    /// library ends the process when it cannot have them later.
+    private let threads = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
-    /// Prepares a server; nothing is opened before `run`.
+    /// Prepares a server; nothing listens before `run`.
     ///
     /// - Parameters:
     ///   - socketPath: At most 107 bytes, in a folder that exists. A socket file left behind there
     ///     is removed; the new one gets mode 0660.
     ///   - core: Answers the questions.
-    ///   - logger: Warnings and errors only.
+    ///   - logger: Of the library only warnings and errors.
     ///   - onReady: Called once the socket listens.
     package init(
         socketPath: String, core: some SupervisorCore, logger: Logger,
         onReady: @escaping @Sendable () -> Void = {}
     ) {
+        self.socketPath = socketPath
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
         let decoder = HTTP1Channel.Configuration.DecoderConfiguration(
             maxHeaderFieldSize: Self.headerByteCountMax,
             maxHeaderListSize: Self.headerByteCountMax, maxHeaderFieldCount: Self.headerCountMax)
+        let channel = HTTP1Channel.Configuration(
+            idleTimeout: Self.idleTimeout, httpDecoderConfiguration: decoder)
         let application = Application(
-            router: ControlServerRoutes.router(core: core),
-            server: .http1(
-                configuration: HTTP1Channel.Configuration(
-                    idleTimeout: Self.idleTimeout, httpDecoderConfiguration: decoder)),
+            router: ControlServerRoutes.router(core: core, log: logger),
+            server: HTTPServerBuilder { responder in
+                ControlGate(
+                    HTTP1Channel(responder: responder, configuration: channel), log: logger)
+            },
             configuration: ApplicationConfiguration(
                 address: .unixDomainSocket(path: socketPath),
-                availableConnectionsDelegate: MaximumAvailableConnections(
-                    ControlLimits.connectionCountMax)),
+                availableConnectionsDelegate: MaximumAvailableConnections(Self.acceptedCountMax)),
             onServerRunning: { _ in
                 // Until here the umask holds; connecting needs the right to write.
                 if chmod(socketPath, 0o660) != 0 {
                     logger.error("control socket: chmod failed", metadata: ["errno": "\(errno)"])
                 }
                 onReady()
-            }, logger: quiet)
+            },
+            eventLoopGroupProvider: .shared(threads), logger: quiet)
         var configuration = ServiceGroupConfiguration(services: [application], logger: quiet)
         configuration.maximumGracefulShutdownDuration = Self.stopTimeout
         group = ServiceGroup(configuration: configuration)
@@ -62,7 +74,15 @@ package final class ControlServer: Sendable {
 
     /// Serves until `stop`; throws when the socket cannot be made.
     package func run() async throws {
-        try await group.run()
+        let result: Result<Void, any Error>
+        do {
+            result = .success(try await group.run())
+        } catch {
+            result = .failure(error)
+        }
+        // The process ends soon, or the error tells more.
+        try? await threads.shutdownGracefully()
+        try result.get()
     }
 
     /// Takes no further connections and lets the answers under way finish.
@@ -71,33 +91,30 @@ package final class ControlServer: Sendable {
     }
 }
 
-/// Starts the control server from a thread that does not know `await`.
-///
-/// - Parameters:
-///   - socketPath: As for `ControlServer`.
-///   - core: Answers the questions.
-///   - logger: Warnings and errors only.
-///   - onReady: Called once, on another thread, when the socket listens.
-///   - onEnd: Called once, on another thread: with nil after `stop`, else with what went wrong.
-/// - Returns: The server, to be stopped with `stopControlServer`.
-package func startControlServer(
-    socketPath: String, core: some SupervisorCore, logger: Logger,
-    onReady: @escaping @Sendable () -> Void, onEnd: @escaping @Sendable (String?) -> Void
-) -> ControlServer {
-    let server = ControlServer(
-        socketPath: socketPath, core: core, logger: logger, onReady: onReady)
-    Task.detached {
-        do {
-            try await server.run()
-            onEnd(nil)
-        } catch {
-            onEnd("control socket \(socketPath): \(error)")
+extension ControlServer {
+    /// Serves, for a caller that does not know `await`; `onEnd` is called once, on another thread:
+    /// with nil after `requestStop`, else with what went wrong.
+    package func start(onEnd: @escaping @Sendable (String?) -> Void) {
+        perform {
+            Task.detached {
+                do {
+                    try await self.run()
+                    onEnd(nil)
+                } catch {
+                    onEnd("control socket \(self.socketPath): \(error)")
+                }
+            }
         }
     }
-    return server
-}
 
-/// Asks a server to stop and returns at once; its `onEnd` tells when that has happened.
-package func stopControlServer(_ server: ControlServer) {
-    Task.detached { await server.stop() }
+    /// Asks it to stop and returns at once; `onEnd` tells when that has happened.
+    package func requestStop() {
+        perform { Task.detached { await self.stop() } }
+    }
+
+    /// Does what wakes a task, on the server's thread.
+    ///
+    /// The concurrency runtime may need a new thread for it, and where the system gives none it
+    /// waits until one comes: that must not be the thread that supervises.
+    func perform(_ work: @escaping @Sendable () -> Void) { threads.next().execute(work) }
 }

@@ -8,17 +8,19 @@ import NIOCore
 
 /// The control API's addresses, each answered by one question to the core.
 enum ControlServerRoutes {
-    static func router(core: some SupervisorCore) -> Router<BasicRequestContext> {
-        let router = Router()
+    static func router(core: some SupervisorCore, log: Logger) -> Router<ControlContext> {
+        let router = Router(context: ControlContext.self)
+        router.add(middleware: PatienceMiddleware())
         router.add(middleware: ProblemMiddleware())
-        router.get("/v1/sandboxes") { request, _ in
-            try await answer(request, .list, core)
+        let asking = Asking(core: core, log: log)
+        router.get("/v1/sandboxes") { request, context in
+            try await asking.answer(request, context, .list)
         }
         router.get("/v1/sandboxes/:name") { request, context in
-            try await answer(request, .details(try name(context)), core)
+            try await asking.answer(request, context, .details(try name(context)))
         }
         router.post("/v1/sandboxes/:name/resume") { request, context in
-            try await answer(request, .resume(try name(context)), core)
+            try await asking.answer(request, context, .resume(try name(context)))
         }
         router.post("/v1/sandboxes/:name/start") { request, context in
             try await answer(request, .start(try name(context)), core)
@@ -33,39 +35,17 @@ enum ControlServerRoutes {
             try await answer(request, .restart(try name(context)), core)
         }
         router.post("/v1/sandboxes/:name/debug/restart-stub") { request, context in
-            try await answer(request, .restartStub(try name(context)), core)
+            try await asking.answer(request, context, .restartStub(try name(context)))
         }
         return router
     }
 
-    private static func name(_ context: BasicRequestContext) throws(Problem) -> SandboxName {
+    private static func name(_ context: ControlContext) throws(Problem) -> SandboxName {
         let text = context.parameters.get("name") ?? ""
         guard let name = SandboxName(text) else {
             throw Problem(code: .unknownSandbox, detail: "that is not the name of a sandbox")
         }
         return name
-    }
-
-    private static func answer(
-        _ request: Request, _ question: ControlRequest, _ core: some SupervisorCore
-    ) async throws -> Response {
-        // No request needs a body. One within the limit is read and ignored, so that a client
-        // that always sends `{}` works.
-        var request = request
-        _ = try await request.collectBody(upTo: ControlLimits.requestByteCountMax)
-        let sandbox = question.sandbox?.text
-        switch await core.ask(question) {
-        case .list(let list): return try json(list)
-        case .details(let details): return try json(details)
-        case .accepted(let status): return try json(status, status: .accepted)
-        case .notFound:
-            let text = "no sandbox \"\(sandbox ?? "")\" in the configuration"
-            throw Problem(code: .unknownSandbox, detail: text, sandbox: sandbox)
-        case .conflict(let text):
-            throw Problem(code: .conflict, detail: text, sandbox: sandbox)
-        case .unavailable(let text):
-            throw Problem(code: .unavailable, detail: text, sandbox: sandbox)
-        }
     }
 
     static func json(
@@ -82,11 +62,76 @@ enum ControlServerRoutes {
     }
 }
 
+/// What a request's handler knows of its connection.
+struct ControlContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    let channel: any Channel
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = CoreRequestContextStorage(source: source)
+        channel = source.channel
+    }
+}
+
+/// Turns a request into a question to the core, and the core's reply into an answer.
+private struct Asking<Core: SupervisorCore> {
+    let core: Core
+    let log: Logger
+
+    func answer(
+        _ request: Request, _ context: ControlContext, _ question: ControlRequest
+    ) async throws -> Response {
+        // No request needs a body. One within the limit is read and ignored, so that a client
+        // that always sends `{}` works.
+        var request = request
+        _ = try await request.collectBody(upTo: ControlLimits.requestByteCountMax)
+        let sandbox = question.sandbox?.text
+        switch await core.ask(question) {
+        case .list(let list): return try ControlServerRoutes.json(list)
+        case .details(let details): return try ControlServerRoutes.json(details)
+        case .accepted(let status):
+            let userID = await peerUserID(context.channel).map(String.init) ?? "?"
+            log.info(
+                "control.request", sandbox: question.sandbox,
+                "\(request.method) \(request.uri.path) by uid \(userID)")
+            return try ControlServerRoutes.json(status, status: .accepted)
+        case .notFound:
+            let text = "no sandbox \"\(sandbox ?? "")\" in the configuration"
+            throw Problem(code: .unknownSandbox, detail: text, sandbox: sandbox)
+        case .conflict(let text):
+            throw Problem(code: .conflict, detail: text, sandbox: sandbox)
+        case .unavailable(let text):
+            throw Problem(code: .unavailable, detail: text, sandbox: sandbox)
+        }
+    }
+}
+
+/// Closes the connection of a client that does not finish its request, or does not take its
+/// answer, in ten seconds.
+private struct PatienceMiddleware: RouterMiddleware {
+    private static let patience = TimeAmount.seconds(10)
+
+    func handle(
+        _ request: Request, context: ControlContext,
+        next: (Request, ControlContext) async throws -> Response
+    ) async throws -> Response {
+        let channel = context.channel
+        let end = channel.eventLoop.scheduleTask(in: Self.patience) { channel.close(promise: nil) }
+        var response = try await next(request, context)
+        let body = response.body
+        response.body = ResponseBody(contentLength: body.contentLength) { writer in
+            defer { end.cancel() }
+            try await body.write(writer)
+        }
+        return response
+    }
+}
+
 /// Gives every refusal one form, `Problem`, also those that the HTTP library makes.
 private struct ProblemMiddleware: RouterMiddleware {
     func handle(
-        _ request: Request, context: BasicRequestContext,
-        next: (Request, BasicRequestContext) async throws -> Response
+        _ request: Request, context: ControlContext,
+        next: (Request, ControlContext) async throws -> Response
     ) async throws -> Response {
         do {
             return try await next(request, context)

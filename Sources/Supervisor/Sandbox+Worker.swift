@@ -11,6 +11,12 @@ extension Sandbox {
 
     /// Starts worker and stub; what goes wrong is logged and shows in the state.
     func start() {
+        do throws(LaunchError) {
+            // Before the door takes some of what is scarce.
+            try launcher.checkRoom()
+        } catch {
+            return notLaunched(error)
+        }
         openDoor()
         if let conflict = jail.userConflict { return giveUp(conflict) }
         switch drivers.choose(settings.drivers) {
@@ -31,10 +37,15 @@ extension Sandbox {
             generation += 1
             if door.isOpen { beginStub() }
         } catch {
-            guard error.isPassing else { return giveUp("\(error)") }
-            log.error("resource.exhausted", sandbox: name, "the worker cannot be started: \(error)")
-            restart(because: "\(error)", at: monotonicNanoseconds())
+            notLaunched(error)
         }
+    }
+
+    /// A shortage may pass; anything else would be the same at the next try.
+    private func notLaunched(_ error: LaunchError) {
+        guard error.isShortage else { return giveUp("\(error)") }
+        log.error("resource.exhausted", sandbox: name, "the worker cannot be started: \(error)")
+        restart(because: "\(error)", at: monotonicNanoseconds())
     }
 
     /// No further worker comes unless somebody asks for it.

@@ -93,8 +93,11 @@ package final class SupervisorProcess {
             defer { folder.cleanUp() }
             let programs = try ProgramFolder.ownFolder()
             confineSelf(folder, programs)
+            // Made before the sandboxes take descriptors, and serving after they have started.
+            let server = ControlServer(
+                socketPath: folder.controlSocket, core: mailbox, logger: log)
             startSandboxes(folder, programs)
-            startControlServer(folder)
+            startControlServer(server)
             supervise(signals)
             groups?.remove()
             return .clean
@@ -158,12 +161,10 @@ package final class SupervisorProcess {
         }
     }
 
-    private func startControlServer(_ folder: borrowing SocketFolder) {
+    private func startControlServer(_ server: ControlServer) {
         let mailbox = mailbox
-        let log = log
-        controlServer = Supervisor.startControlServer(
-            socketPath: folder.controlSocket, core: mailbox, logger: log, onReady: {},
-            onEnd: { problem in mailbox.controlServerEnded(problem) })
+        server.start { problem in mailbox.controlServerEnded(problem) }
+        controlServer = server
     }
 
     // MARK: Loop
@@ -218,8 +219,8 @@ package final class SupervisorProcess {
     }
 
     private func stopControlServer() {
-        mailbox.close()
-        if let controlServer { Supervisor.stopControlServer(controlServer) }
+        controlServer?.perform { [mailbox] in mailbox.close() }
+        controlServer?.requestStop()
         log.info("supervisor.stopped", sandbox: nil, "all sandboxes are gone")
     }
 
@@ -227,7 +228,8 @@ package final class SupervisorProcess {
 
     private func serveMailbox() {
         for question in mailbox.take() {
-            question.answer(answer(question.request))
+            let reply = answer(question.request)
+            controlServer?.perform { question.answer(reply) }
         }
         if let problem = mailbox.controlProblem() {
             log.error("control.failed", sandbox: nil, problem)

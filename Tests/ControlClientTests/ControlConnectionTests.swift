@@ -79,13 +79,14 @@ struct ControlConnectionTests {
             rmdir(folder)
         }
         let (events, event) = AsyncStream<String?>.makeStream()
-        let server = startControlServer(
+        let server = ControlServer(
             socketPath: path, core: FakeCore(), logger: Logger(label: "test"),
-            onReady: { event.yield("ready") }, onEnd: { event.yield($0) })
+            onReady: { event.yield("ready") })
+        server.start { event.yield($0) }
         var iterator = events.makeAsyncIterator()
         #expect(await iterator.next() == "ready")
         try await body(ControlConnection(socketPath: path))
-        stopControlServer(server)
+        server.requestStop()
         #expect(await iterator.next() == .some(nil))
     }
 }

@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Supervisor
+import Synchronization
 import Testing
 
 /// One raw exchange and what the answer must begin with and contain.
@@ -53,7 +54,7 @@ struct ControlServerTests {
         Exchange("DELETE /v1/sandboxes HTTP/1.1\r\n", "404", "application/problem+json"),
     ]
 
-    @Test func `a body beyond the limit is refused and the server lives on`() async throws {
+    @Test func `F14: a body beyond the limit is refused and the server lives on`() async throws {
         try await withServer { path in
             let count = ControlLimits.requestByteCountMax + 1
             let answer = try await RawClient(path: path).exchange(
@@ -70,7 +71,7 @@ struct ControlServerTests {
         "GET /v1/sandboxes HTTP/1.1\r\nX: " + String(repeating: "y", count: 20_000) + "\r\n\r\n",
         "GET /v1/sandboxes HTTP/1.1\r\n" + String(repeating: "A: b\r\n", count: 1000) + "\r\n",
     ])
-    func `garbage ends its connection and nothing else`(_ text: String) async throws {
+    func `F14: garbage ends its connection and nothing else`(_ text: String) async throws {
         try await withServer { path in
             let answer = try await RawClient(path: path).exchange(text)
             #expect(!answer.hasPrefix("HTTP/1.1 2"))
@@ -96,11 +97,56 @@ struct ControlServerTests {
         }
     }
 
+    @Test func `F14: a user has sixteen connections, and the next is closed at once`() async throws
+    {
+        try await withServer { path in
+            var held: [Int32] = []
+            defer { for descriptor in held { close(descriptor) } }
+            for _ in 0..<ControlLimits.connectionsPerUserMax {
+                held.append(try RawClient(path: path).connected())
+            }
+            let start = ContinuousClock.now
+            for _ in 0..<20 {
+                let answer = try await RawClient(path: path).exchange(
+                    "GET /v1/sandboxes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                #expect(answer.isEmpty)
+            }
+            let milliseconds = (ContinuousClock.now - start) / .milliseconds(20)
+            print("F14: a connection too many is closed after", milliseconds, "ms")
+            #expect(milliseconds < 1000)
+            close(held.removeLast())
+            let deadline = ContinuousClock.now + .seconds(5)
+            var answer = ""
+            while answer.isEmpty, ContinuousClock.now < deadline {
+                answer = try await RawClient(path: path).exchange(
+                    "GET /v1/sandboxes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            }
+            #expect(answer.hasPrefix("HTTP/1.1 200 "))
+        }
+    }
+
+    @Test func `a change names the user who asked for it, a question does not`() async throws {
+        let records = Mutex<[String]>([])
+        let logger = Logger(label: "test") { _ in
+            KeepingLog { text in records.withLock { $0.append(text) } }
+        }
+        try await withServer(logger: logger) { path in
+            for request in ["POST /v1/sandboxes/a/resume", "GET /v1/sandboxes/a"] {
+                let answer = try await RawClient(path: path).exchange(
+                    "\(request) HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                #expect(answer.hasPrefix("HTTP/1.1 20"))
+            }
+        }
+        let expected = "POST /v1/sandboxes/a/resume by uid \(geteuid())"
+        #expect(records.withLock { $0 } == [expected])
+    }
+
     @Test func `a socket that cannot be made is reported`() async throws {
         let (ends, end) = AsyncStream<String?>.makeStream()
-        _ = startControlServer(
+        ControlServer(
             socketPath: "/nonexistent-folder/control.sock", core: FakeCore(),
-            logger: Logger(label: "test"), onReady: {}, onEnd: { end.yield($0) })
+            logger: Logger(label: "test")
+        ).start { end.yield($0) }
         var iterator = ends.makeAsyncIterator()
         let text = await iterator.next() ?? nil
         #expect(text?.hasPrefix("control socket /nonexistent-folder/control.sock: ") == true)
@@ -115,7 +161,8 @@ struct ControlServerTests {
 
 /// Runs a server with `FakeCore` in a folder of its own, and ends it in order.
 func withServer(
-    staleSocket: Bool = false, _ body: (String) async throws -> Void
+    staleSocket: Bool = false, logger: Logger = Logger(label: "test"),
+    _ body: (String) async throws -> Void
 ) async throws {
     var template = Array("/tmp/controlserver.XXXXXX".utf8CString)
     try #require(mkdtemp(&template) != nil)
@@ -127,14 +174,30 @@ func withServer(
     }
     if staleSocket { close(try RawClient(path: path).bound()) }
     let (events, event) = AsyncStream<String>.makeStream()
-    let server = startControlServer(
-        socketPath: path, core: FakeCore(), logger: Logger(label: "test"),
-        onReady: { event.yield("ready") }, onEnd: { event.yield($0 ?? "ended") })
+    let server = ControlServer(
+        socketPath: path, core: FakeCore(), logger: logger, onReady: { event.yield("ready") })
+    server.start { event.yield($0 ?? "ended") }
     var iterator = events.makeAsyncIterator()
     #expect(await iterator.next() == "ready")
     try await body(path)
-    stopControlServer(server)
+    server.requestStop()
     #expect(await iterator.next() == "ended")
+}
+
+/// Hands the text of every record on.
+private struct KeepingLog: LogHandler {
+    let keep: @Sendable (String) -> Void
+    var metadata: Logger.Metadata = [:]
+    var logLevel = Logger.Level.info
+
+    init(_ keep: @escaping @Sendable (String) -> Void) { self.keep = keep }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) { keep("\(event.message)") }
 }
 
 /// A client without any HTTP library, to send what no library would.

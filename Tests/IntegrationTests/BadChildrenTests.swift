@@ -45,7 +45,7 @@ extension IntegrationTests {
         }
 
         @Test
-        func `a worker that breaks the protocol is killed, and the status says why`() throws {
+        func `F15: a worker that breaks the protocol is killed, and the status says why`() throws {
             try withWorker("printf nonsense >&3; exec sleep 60") { supervisor in
                 try supervisor.waitForEvent("a", "worker.protocol")
                 try Deadline.wait(.seconds(5), for: "its end") {
@@ -83,7 +83,8 @@ extension IntegrationTests {
         }
 
         @Test
-        func `a worker that floods its standard error delays nobody and fills no disk`() throws {
+        func `F15: a worker that floods its standard error delays nobody and fills no disk`() throws
+        {
             try withWorker("exec yes '12345678901234567890' >&2") { supervisor in
                 try supervisor.waitForEvent(
                     "a", "output.dropped", containing: "bytes of worker and stub text")

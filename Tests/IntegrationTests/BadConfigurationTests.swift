@@ -58,7 +58,7 @@ extension IntegrationTests {
         }
 
         @Test(arguments: mistakes, [true, false])
-        func `a mistake ends with its place, the reason and exit code 78`(
+        func `F18: a mistake ends with its place, the reason and exit code 78`(
             mistake: Mistake, checksOnly: Bool
         ) throws {
             let folder = try RunningSupervisor.makeFolder()
@@ -71,17 +71,21 @@ extension IntegrationTests {
             #expect(text.contains("bad.json:\(mistake.place)"), "\(text)")
             for word in mistake.words { #expect(text.contains(word), "\(text)") }
             #expect(text.utf8.count < 20000)
+            print("F18:", mistake.testDescription, "at", mistake.place, "- exit code", code)
         }
 
         @Test
-        func `a file of 100 MB is refused at once`() throws {
+        func `F18: a file of 100 MB is refused at once`() throws {
             let folder = try RunningSupervisor.makeFolder()
             defer { try? FileManager.default.removeItem(atPath: folder) }
             let path = folder + "/big.json"
             #expect(FileManager.default.createFile(atPath: path, contents: Data()))
             #expect(truncate(path, 100_000_000) == 0)
+            let start = ContinuousClock.now
             let (code, text) = try check(path)
-            #expect(code == 78)
+            let milliseconds = (ContinuousClock.now - start) / .milliseconds(1)
+            print("F18: a file of 100 MB is refused after", [milliseconds].text, "ms")
+            #expect(code == 78 && milliseconds < 2000)
             #expect(text.contains("big.json") && text.contains("error"), "\(text)")
         }
 
@@ -129,7 +133,7 @@ extension IntegrationTests {
         // MARK: - Guest images
 
         @Test
-        func `broken guests fail with a reason each while the good one runs`() throws {
+        func `F19: broken guests fail with a reason each while the good one runs`() throws {
             let folder = try RunningSupervisor.makeFolder()
             defer { try? FileManager.default.removeItem(atPath: folder) }
             let broken = BrokenGuest.allCases
@@ -153,6 +157,12 @@ extension IntegrationTests {
                     for word in guest.reason { #expect(line.msg.contains(word), "\(line.msg)") }
                 }
                 try supervisor.waitForEvent("missing", "sandbox.state", containing: "nothing-here")
+                // A guest that cannot be run today cannot be run in a moment either.
+                for guest in broken {
+                    let status = try supervisor.status(guest.rawValue)
+                    #expect(status.state == .failed && status.restarts == 0)
+                }
+                print("F19:", broken.count, "broken guests failed, none was tried again")
                 try supervisor.expectTicking("good", counter)
                 // The debugger that looked has just left; running is reported when it has lasted.
                 try supervisor.waitForEvent("good", "debug.detached")

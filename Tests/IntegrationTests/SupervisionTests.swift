@@ -207,7 +207,7 @@ extension IntegrationTests {
         }
 
         @Test
-        func `a second supervisor at the same place is refused, the first goes on`() throws {
+        func `F29: a second supervisor at the same place is refused, the first goes on`() throws {
             try RunningSupervisor.with([SandboxEntry("a", "counter", startup: "run")]) {
                 supervisor in
                 try supervisor.waitForEvent("a", "sandbox.state", containing: "-> running")
@@ -215,8 +215,13 @@ extension IntegrationTests {
                     Machine.program("hyperlight-supervisor"),
                     ["--config", supervisor.folder + "/s.json", "--socket", supervisor.socket])
                 defer { second.end() }
+                let start = ContinuousClock.now
                 try #expect(second.waitForEnd(.seconds(5)) == .exit(73))
+                let milliseconds = (ContinuousClock.now - start) / .milliseconds(1)
+                print("F29: the second supervisor ended after", [milliseconds].text, "ms")
+                // It touched nothing: control and debug socket are still those of the first.
                 try #expect(supervisor.status("a").state == .running)
+                try supervisor.expectTicking("a", counter)
             }
         }
 

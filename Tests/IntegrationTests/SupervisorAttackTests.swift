@@ -27,7 +27,7 @@ extension IntegrationTests {
         }
 
         @Test
-        func `a standard error that is full and never read delays nothing`() throws {
+        func `F26: a standard error that is full and never read delays nothing`() throws {
             let pipe = try UnreadPipe()
             let entry = SandboxEntry("a", "tests/flood")
             try RunningSupervisor.with([entry], starter: shell(":", "2>'\(pipe.path)'")) {
@@ -38,7 +38,23 @@ extension IntegrationTests {
         }
 
         @Test
-        func `a standard error that broke kills nobody`() throws {
+        func `F26: records that nobody read are counted, and told when somebody reads`() throws {
+            let pipe = try UnreadPipe()
+            let entry = SandboxEntry("a", "tests/flood")
+            try RunningSupervisor.with([entry], starter: shell(":", "2>'\(pipe.path)'")) {
+                supervisor in
+                try waitForRunning(supervisor)
+                let text = try #require(pipe.read(until: "nobody read them", .seconds(5)))
+                let match = try #require(text.firstMatch(of: #/(\d+) records: nobody read them/#))
+                let count = try #require(Int(match.1))
+                print("F26:", count, "records were dropped while nobody read")
+                #expect(count > 0 && text.contains("log.dropped"))
+                try expectEnd(supervisor, .seconds(10))
+            }
+        }
+
+        @Test
+        func `F26: a standard error that broke kills nobody`() throws {
             let pipe = try UnreadPipe()
             let entry = SandboxEntry("a", "tests/flood")
             try RunningSupervisor.with([entry], starter: shell(":", "2>'\(pipe.path)'")) {
@@ -136,7 +152,7 @@ extension IntegrationTests {
         }
 
         @Test
-        func `two supervisors cannot share a folder, whatever their sockets' names`() throws {
+        func `F29: two supervisors cannot share a folder, whatever their sockets' names`() throws {
             try RunningSupervisor.with([SandboxEntry("a", "counter", startup: "run")]) {
                 supervisor in
                 try waitForRunning(supervisor)

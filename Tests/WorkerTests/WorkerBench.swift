@@ -106,7 +106,28 @@ final class StubEnd {
         socket = MessageSocket(descriptor, byteCountMax: WireLimits.frameBytesMax)
     }
 
-    func send(_ request: DebugRequest) { _ = socket.send(request.encoded()) }
+    func send(_ request: DebugRequest) { send(raw: request.encoded()) }
+
+    /// Sends one message, whatever it is; false when the worker does not take it.
+    @discardableResult
+    func send(raw frame: [UInt8]) -> Bool { socket.send(frame) }
+
+    /// Whether the worker has closed the connection, with messages unread or not.
+    var isHungUp: Bool {
+        var entry = pollfd(fd: socket.rawValue, events: 0, revents: 0)
+        return unsafe poll(&entry, 1, 0) == 1 && Int32(entry.revents) & POLLHUP != 0
+    }
+
+    /// Reads on until the worker has closed the connection.
+    func waitForEnd() throws {
+        while true {
+            do {
+                _ = try nextMessage(socket)
+            } catch WorkerBench.Failure.ended {
+                return
+            }
+        }
+    }
 
     func reply() throws -> DebugReply {
         let count = try nextMessage(socket)

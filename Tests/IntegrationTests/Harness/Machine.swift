@@ -24,6 +24,14 @@ enum Machine {
     static let runsLongTests =
         ProcessInfo.processInfo.environment["HYPERLIGHT_LONG_TESTS"] != nil
 
+    /// Whether a program may have mounts of its own, as root mostly may.
+    static let hasOwnMounts: Bool = {
+        let words = ["--mount", "mount", "--make-rprivate", "/"]
+        guard let program = try? RunningProgram("unshare", words) else { return false }
+        defer { program.end() }
+        return (try? program.waitForEnd(.seconds(5))) == .exit(0)
+    }()
+
     private static let guestFolder =
         ProcessInfo.processInfo.environment["HYPERLIGHT_GUESTS"] ?? packageRoot + "/.build/guests"
 

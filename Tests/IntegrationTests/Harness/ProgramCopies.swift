@@ -53,6 +53,11 @@ final class ProgramCopies {
         }
     }
 
+    /// The stub becomes a shell script.
+    func replaceStub(by script: String) throws {
+        try replace("hyperlight-gdbstub", by: Data("#!/bin/sh\n\(script)\n".utf8))
+    }
+
     /// The stub becomes one of another build of the same length.
     func replaceStubByAnotherBuild() throws {
         let build = Data(try Self.build.utf8)

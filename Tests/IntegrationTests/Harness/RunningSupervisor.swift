@@ -101,6 +101,7 @@ struct LogLine: Decodable {
 final class RunningSupervisor {
     let program: RunningProgram
     let folder: String
+    private let ownsFolder: Bool
     var socket: String { folder + "/c.sock" }
     private var records: [LogLine] = []
     private var parsed = 0
@@ -108,12 +109,15 @@ final class RunningSupervisor {
     /// Starts it; waits for nothing.
     ///
     /// `programs` is the folder of the supervisor and its children, `starter` the words in front
-    /// of its command line: a program that becomes the supervisor.
+    /// of its command line: a program that becomes the supervisor. `folder` is that of another
+    /// supervisor, or nil for a new one.
     init(
         _ sandboxes: [SandboxEntry], programs: String = Machine.programFolder,
-        starter: [String] = []
+        starter: [String] = [], folder: String? = nil
     ) throws {
-        folder = try Self.makeFolder()
+        ownsFolder = folder == nil
+        let folder = try folder ?? Self.makeFolder()
+        self.folder = folder
         let path = folder + "/s.json"
         try Self.configuration(sandboxes).write(to: URL(fileURLWithPath: path))
         let words =
@@ -309,6 +313,6 @@ final class RunningSupervisor {
             Issue.record("children of a killed supervisor live on")
             for child in children { kill(child, SIGKILL) }
         }
-        try? FileManager.default.removeItem(atPath: folder)
+        if ownsFolder { try? FileManager.default.removeItem(atPath: folder) }
     }
 }

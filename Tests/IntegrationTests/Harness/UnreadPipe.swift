@@ -23,6 +23,22 @@ final class UnreadPipe {
         try? FileManager.default.removeItem(atPath: folder)
     }
 
+    /// Reads what is there until it holds this text; nil when it does not in time.
+    func read(until text: String, _ duration: Duration) -> String? {
+        let deadline = Deadline.after(duration)
+        var all: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        while !deadline.isOver {
+            var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&entry, 1, deadline.milliseconds) == 1 else { return nil }
+            let count = Glibc.read(descriptor, &buffer, buffer.count)
+            if count > 0 { all += buffer[..<count] }
+            let said = String(decoding: all.drop { $0 == UInt8(ascii: ".") }, as: UTF8.self)
+            if said.contains(text) { return said }
+        }
+        return nil
+    }
+
     /// From now on nobody could read it.
     func breakOff() {
         guard descriptor >= 0 else { return }
