@@ -19,23 +19,15 @@ enum ControlServerRoutes {
         router.get("/v1/sandboxes/:name") { request, context in
             try await asking.answer(request, context, .details(try name(context)))
         }
-        router.post("/v1/sandboxes/:name/resume") { request, context in
-            try await asking.answer(request, context, .resume(try name(context)))
-        }
-        router.post("/v1/sandboxes/:name/start") { request, context in
-            try await answer(request, .start(try name(context)), core)
-        }
-        router.post("/v1/sandboxes/:name/stop") { request, context in
-            try await answer(request, .stop(try name(context)), core)
-        }
-        router.post("/v1/sandboxes/:name/kill") { request, context in
-            try await answer(request, .kill(try name(context)), core)
-        }
-        router.post("/v1/sandboxes/:name/restart") { request, context in
-            try await answer(request, .restart(try name(context)), core)
-        }
-        router.post("/v1/sandboxes/:name/debug/restart-stub") { request, context in
-            try await asking.answer(request, context, .restartStub(try name(context)))
+        let orders: [(path: String, question: @Sendable (SandboxName) -> ControlRequest)] = [
+            ("resume", { .resume($0) }), ("start", { .start($0) }), ("stop", { .stop($0) }),
+            ("kill", { .kill($0) }), ("restart", { .restart($0) }),
+            ("debug/restart-stub", { .restartStub($0) }),
+        ]
+        for (path, question) in orders {
+            router.post("/v1/sandboxes/:name/\(path)") { request, context in
+                try await asking.answer(request, context, question(try name(context)))
+            }
         }
         return router
     }

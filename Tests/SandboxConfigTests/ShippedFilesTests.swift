@@ -49,6 +49,7 @@ struct ShippedFilesTests {
             (schema.properties["users"], ConfigKeys.users),
             (schema.definitions["isolation"], ConfigKeys.isolation),
             (schema.definitions["limits"], ConfigKeys.limits),
+            (schema.definitions["restart"], ConfigKeys.restart),
             (schema.definitions["defaults"], ConfigKeys.defaults),
             (schema.definitions["sandbox"], ConfigKeys.sandbox),
             (schema.definitions["memory"], ConfigKeys.memory),
