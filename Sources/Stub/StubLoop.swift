@@ -15,8 +15,8 @@ struct StubLoop: ~Copyable {
         static let count = 6
     }
 
-    /// Most receives in a row from one client.
-    private static let drainedMax = 16
+    /// Most receives in a row from one client: the system keeps some megabytes for it.
+    private static let drainedMax = 64
 
     /// How long nobody is taken in after the system refused to.
     private static let restTime: UInt64 = 1_000_000_000

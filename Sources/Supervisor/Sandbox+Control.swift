@@ -7,7 +7,10 @@ import WireProtocol
 /// What the control API asks of one sandbox.
 extension Sandbox {
     func resumeByOrder() -> ControlReply {
-        guard let worker = worker.child else { return .conflict("\(name) has no running worker") }
+        // A guest that has ended may have a worker for a moment longer.
+        guard let worker = worker.child, !condition.isOver else {
+            return .conflict("\(name) has no running worker")
+        }
         guard !worker.isGreeting else { return .conflict("\(name) is still starting") }
         guard stub.client == nil else {
             return .conflict("\(name) is being debugged by \(stub.client ?? "a client")")
@@ -61,7 +64,9 @@ extension Sandbox {
     private static let stopGrace: UInt64 = 5_000_000_000
 
     func restartStub() -> ControlReply {
-        guard worker.child != nil else { return .conflict("\(name) has no running worker") }
+        guard worker.child != nil, !condition.isOver else {
+            return .conflict("\(name) has no running worker")
+        }
         // A stub that died too often has closed the door behind it.
         openDoor()
         guard door.isOpen else { return .conflict("\(name) has no debug socket") }

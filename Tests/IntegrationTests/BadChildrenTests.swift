@@ -143,7 +143,8 @@ extension IntegrationTests {
         @Test
         func `no new stub is promised when the worker dies with its stub`() throws {
             for _ in 0..<5 {
-                let entry = SandboxEntry("a", "counter", startup: "run")
+                var entry = SandboxEntry("a", "counter", startup: "run")
+                entry.restart = .never
                 try RunningSupervisor.with([entry]) { supervisor in
                     try supervisor.waitForEvent("a", "sandbox.state", containing: "-> running")
                     let worker = try #require(try supervisor.status("a").workerPID)

@@ -1,0 +1,131 @@
+import ControlAPI
+import Foundation
+import Glibc
+import GuestModel
+import Testing
+
+extension IntegrationTests {
+    /// Workers and stubs of many sandboxes killed at random, for a minute.
+    @Suite(.serialized)
+    struct KillStorm {
+        private static let sandboxCount = 16
+        private static let killCount = Machine.runsLongTests ? 1000 : 60
+        private static let seconds = Machine.runsLongTests ? 60.0 : 5.0
+
+        /// What a supervisor holds, counted from outside.
+        private struct Holdings: CustomStringConvertible {
+            let descriptors: Int
+            let children: Int
+            let sockets: Int
+            let residentKiB: Int
+
+            init(_ supervisor: RunningSupervisor) {
+                let id = supervisor.program.processID
+                let manager = FileManager.default
+                descriptors =
+                    (try? manager.contentsOfDirectory(atPath: "/proc/\(id)/fd").count) ?? -1
+                children = supervisor.children.count
+                sockets =
+                    manager.enumerator(atPath: supervisor.folder)?.allObjects.count ?? -1
+                let status =
+                    (try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8)) ?? ""
+                let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+                residentKiB =
+                    line?.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? -1
+            }
+
+            var description: String {
+                "\(descriptors) descriptors, \(children) children, \(sockets) files, "
+                    + "\(residentKiB) KiB resident"
+            }
+        }
+
+        private static func entries() -> [SandboxEntry] {
+            (0..<sandboxCount).map { index in
+                let driver = Driver.present[index % Driver.present.count]
+                var entry = SandboxEntry("s\(index)", "counter", on: driver, startup: "run")
+                entry.restart = .init(
+                    initialDelay: "1ms", maxDelay: "20ms", burst: 1000, window: "1s")
+                return entry
+            }
+        }
+
+        private func waitUntilWell(_ supervisor: RunningSupervisor, _ duration: Duration) throws {
+            try Deadline.wait(duration, for: "all sandboxes to run with a stub") {
+                let (_, text) = try supervisor.control(["status", "--format", "json"])
+                let all = try JSONDecoder().decode([SandboxStatus].self, from: Data(text.utf8))
+                return all.allSatisfy {
+                    $0.state == .running && $0.debug.state == .listening && $0.stubPID != nil
+                }
+            }
+        }
+
+        @Test func `N11: a storm of kills leaves no error and nothing behind`() throws {
+            var random = SplitMix64(state: UInt64.random(in: .min ... .max))
+            print("N11: seed \(random.state), \(Self.killCount) kills in \(Self.seconds) s")
+            try RunningSupervisor.with(Self.entries()) { supervisor in
+                try waitUntilWell(supervisor, .seconds(20))
+                let before = Holdings(supervisor)
+                let start = ContinuousClock.now
+                var killed = 0
+                while killed < Self.killCount {
+                    // Evenly over the time; children that are just being replaced are left out.
+                    let due = Self.seconds * Double(killed) / Double(Self.killCount)
+                    let early = due - (ContinuousClock.now - start) / .seconds(1)
+                    if early > 0 { poll(nil, 0, Int32(early * 1000)) }
+                    let children = supervisor.children
+                    guard !children.isEmpty else { continue }
+                    kill(children[Int(random.next() % UInt64(children.count))], SIGKILL)
+                    killed += 1
+                }
+                let calm = ContinuousClock.now
+                // A stub that died more than ten times in a minute has given up, as it should.
+                for name in Self.entries().map(\.name) {
+                    let status = try supervisor.status(name)
+                    guard status.debug.state != .listening, status.state == .running else {
+                        continue
+                    }
+                    _ = try supervisor.control(["stub", "restart", name])
+                }
+                try waitUntilWell(supervisor, .seconds(5))
+                let recovery = (ContinuousClock.now - calm) / .milliseconds(1)
+                let after = Holdings(supervisor)
+                print(
+                    "N11: \(killed) kills in \((calm - start) / .seconds(1)) s, "
+                        + "all well after \(Int(recovery)) ms")
+                print("N11: before: \(before)")
+                print("N11: after:  \(after)")
+                #expect(after.descriptors == before.descriptors)
+                #expect(after.children == before.children)
+                #expect(after.sockets == before.sockets)
+                #expect(after.residentKiB - before.residentKiB < 8 << 10)
+                // Deaths are told; nothing else went wrong.
+                let expected: Set<String> = [
+                    "worker.exited", "sandbox.state", "stub.gave-up", "stub.failed",
+                ]
+                let errors = supervisor.log.filter {
+                    ["error", "critical"].contains($0.level) && !expected.contains($0.event)
+                }
+                #expect(errors.isEmpty, "\(errors.map { "\($0.event): \($0.msg)" })")
+                #expect(!supervisor.log.contains { $0.msg.contains("-> failed") })
+                supervisor.program.signal(SIGTERM)
+                try #expect(supervisor.program.waitForEnd(.seconds(15)) == .exit(0))
+            }
+        }
+    }
+}
+
+/// Numbers that look random and are the same for the same seed.
+///
+/// - Source: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators".
+struct SplitMix64 {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
