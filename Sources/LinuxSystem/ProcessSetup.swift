@@ -41,13 +41,11 @@ package func userName(of identity: UInt32) -> String? {
     return unsafe String(cString: name)
 }
 
-/// Whether at least `count` more descriptors can be opened.
-///
-/// The system always gives the lowest number that is free, so the number of a new one tells.
-package func hasFreeDescriptors(_ count: Int32) -> Bool {
+/// Whether at least `count` more descriptors can be opened; true also when that cannot be known.
+package func hasFreeDescriptors(_ count: Int) -> Bool {
     var limit = rlimit()
-    guard let null = try? openNull(),
-        unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
-    else { return false }
-    return rlim_t(null.rawValue) + rlim_t(count) <= limit.rlim_cur
+    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+        return true
+    }
+    return folderContent("/proc/self/fd").count + count <= Int(clamping: limit.rlim_cur)
 }

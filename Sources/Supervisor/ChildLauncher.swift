@@ -28,7 +28,7 @@ struct ChildLauncher: Sendable {
 
     /// Descriptors that no new sandbox may take: for control clients, and for the stubs of those
     /// that run.
-    private static let descriptorsReserved: Int32 = 24
+    private static let descriptorsReserved = 24
 
     let programs: ProgramFolder
 
