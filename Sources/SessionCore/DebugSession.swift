@@ -104,6 +104,9 @@ package struct DebugSession: Sendable {
         self.identity = identity
     }
 
+    /// Whether a client is connected that has not sent one packet, so that the guest knows nothing of it.
+    package var hasSilentClient: Bool { client == .silent }
+
     /// Takes one event; `now` is in nanoseconds on a clock that never goes back.
     package mutating func handle(_ event: Event, now: UInt64) -> [Action] {
         self.now = now

@@ -198,6 +198,11 @@ struct StubLoop: ~Copyable {
     private mutating func admit(_ descriptor: consuming OwnedDescriptor) {
         let peer = peerName(descriptor)
         drainClient()
+        if let silent = client, session.hasSilentClient {
+            // It may be anything, also what was left waiting by a stub that died: it holds no door.
+            notify(.clientRejected("\(silent.peer): silent, and \(peer) came"))
+            loseClient()
+        }
         if let client {
             guard turnedAway == nil else { return }
             notify(.clientRejected("\(peer): another debugger is attached"))

@@ -50,12 +50,18 @@ extension IntegrationTests {
             }
         }
 
-        private func waitUntilWell(_ supervisor: RunningSupervisor, _ duration: Duration) throws {
-            try Deadline.wait(duration, for: "all sandboxes to run with a stub") {
+        /// Waits until every guest runs, and with `stubs` until every door is served too.
+        private func waitUntilWell(
+            _ supervisor: RunningSupervisor, stubs: Bool, _ duration: Duration
+        ) throws {
+            try Deadline.wait(duration, for: "all sandboxes to run") {
                 let (_, text) = try supervisor.control(["status", "--format", "json"])
-                let all = try JSONDecoder().decode([SandboxStatus].self, from: Data(text.utf8))
+                // In the first moments there is no control socket, and words instead of an answer.
+                let answer = try? JSONDecoder().decode([SandboxStatus].self, from: Data(text.utf8))
+                guard let all = answer else { return false }
                 return all.allSatisfy {
-                    $0.state == .running && $0.debug.state == .listening && $0.stubPID != nil
+                    $0.state == .running
+                        && (!stubs || $0.debug.state == .listening && $0.stubPID != nil)
                 }
             }
         }
@@ -64,7 +70,7 @@ extension IntegrationTests {
             var random = SplitMix64(state: UInt64.random(in: .min ... .max))
             print("N11: seed \(random.state), \(Self.killCount) kills in \(Self.seconds) s")
             try RunningSupervisor.with(Self.entries()) { supervisor in
-                try waitUntilWell(supervisor, .seconds(20))
+                try waitUntilWell(supervisor, stubs: true, .seconds(20))
                 let before = Holdings(supervisor)
                 let start = ContinuousClock.now
                 var killed = 0
@@ -79,20 +85,17 @@ extension IntegrationTests {
                     killed += 1
                 }
                 let calm = ContinuousClock.now
-                // A stub that died more than ten times in a minute has given up, as it should.
+                try waitUntilWell(supervisor, stubs: false, .seconds(5))
+                let recovery = (ContinuousClock.now - calm) / .milliseconds(1)
+                // A stub that died often comes back late, or not before it is asked for.
                 for name in Self.entries().map(\.name) {
-                    let status = try supervisor.status(name)
-                    guard status.debug.state != .listening, status.state == .running else {
-                        continue
-                    }
                     _ = try supervisor.control(["stub", "restart", name])
                 }
-                try waitUntilWell(supervisor, .seconds(5))
-                let recovery = (ContinuousClock.now - calm) / .milliseconds(1)
+                try waitUntilWell(supervisor, stubs: true, .seconds(10))
                 let after = Holdings(supervisor)
                 print(
                     "N11: \(killed) kills in \((calm - start) / .seconds(1)) s, "
-                        + "all well after \(Int(recovery)) ms")
+                        + "all guests run after \(Int(recovery)) ms")
                 print("N11: before: \(before)")
                 print("N11: after:  \(after)")
                 #expect(after.descriptors == before.descriptors)

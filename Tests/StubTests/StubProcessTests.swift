@@ -60,6 +60,16 @@ struct StubProcessTests {
         #expect(try stub.request() == .attach)
     }
 
+    @Test func `a client that has said nothing makes room for the next one`() throws {
+        let stub = try StubProcess()
+        let silent = try stub.connect()
+        let next = try stub.connect()
+        #expect(try silent.waitForEnd() == "")
+        #expect(try stub.notice() == .clientRejected("unix: silent, and unix came"))
+        next.say("$qC#b4")
+        try next.expect("+$QC1#c5")
+    }
+
     @Test func `a second client is told why it must go`() throws {
         let (stub, client) = try attached()
         let second = try stub.connect()
