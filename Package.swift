@@ -225,6 +225,15 @@ let package = Package(
                 "hyperlight-gdbstub",
             ],
             swiftSettings: strict),
+        // What must hold for any bytes; tools/fuzz/run and the tests call the same functions
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "GDBRemote", "GuestABI", "GuestModel", "SandboxConfig", "SessionCore",
+                "WireProtocol",
+            ],
+            path: "Tests/Fuzz/Targets", swiftSettings: strict),
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: strict),
         // Tests of the whole: the built programs, real gdb
         .testTarget(
             name: "IntegrationTests",
