@@ -225,6 +225,10 @@ let package = Package(
                 "hyperlight-gdbstub",
             ],
             swiftSettings: strict),
+        // Runs the tests as on a machine that lacks something: tools/test --without
+        .executableTarget(
+            name: "refuse", dependencies: ["CSeccomp"], path: "Tests/Refuse",
+            swiftSettings: nearC),
         // What must hold for any bytes; tools/fuzz/run and the tests call the same functions
         .target(
             name: "FuzzTargets",
