@@ -9,9 +9,9 @@ enum SeccompPolicy {
     /// The whole list of `role` for the process with this id.
     static func calls(of role: ConfinedRole, processID: Int32) -> [AllowedCall] {
         switch role {
-        case .workerKVM: common(processID) + plainMemory + worker(processID) + kvm
-        case .workerEmulator: common(processID) + compilerMemory + worker(processID)
-        case .stub: common(processID) + plainMemory + stub
+        case .workerKVM: common(processID) + plainMemory + worker(processID) + kvm + sanitizer
+        case .workerEmulator: common(processID) + compilerMemory + worker(processID) + sanitizer
+        case .stub: common(processID) + plainMemory + stub + sanitizer
         }
     }
 

@@ -1,0 +1,22 @@
+import Glibc
+
+extension SeccompPolicy {
+    #if SANITIZED
+        /// What a sanitizer's runtime does for itself in every process.
+        ///
+        /// `tools/test --sanitize` alone builds with this. It adds no system call, only arguments of
+        /// two that are listed.
+        static let sanitizer: [AllowedCall] = [
+            // Its heap and its shadow grow in places that it reserved at the start.
+            AllowedCall(
+                "mmap", .flags(2, required: 0, optional: PROT_READ | PROT_WRITE),
+                .flags(
+                    3, required: MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                    optional: MAP_NORESERVE | MAP_STACK)),
+            AllowedCall("madvise", .int(2, MADV_NOHUGEPAGE)),
+        ]
+    #else
+        /// Nothing: what is shipped and what is debugged have no exceptions.
+        static let sanitizer: [AllowedCall] = []
+    #endif
+}
