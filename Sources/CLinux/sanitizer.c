@@ -3,8 +3,8 @@
 //
 // detect_leaks=0: the search runs in a process of its own, which a confined process cannot start.
 // symbolize=0: looking up names opens files. A report says program and offset instead, which
-// llvm-symbolizer turns into names. use_sigaltstack=0: taking the stack down at the exit is a call that
-// is on no list.
+// llvm-symbolizer turns into names. use_sigaltstack=0: the stack would be taken down at the exit, which
+// the lists do not allow.
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
