@@ -230,6 +230,19 @@ let package = Package(
                 "hyperlight-gdbstub",
             ],
             swiftSettings: strict),
+        // Runs the tests as on a machine that lacks something: tools/test --without
+        .executableTarget(
+            name: "refuse", dependencies: ["CSeccomp"], path: "Tests/Refuse",
+            swiftSettings: nearC),
+        // What must hold for any bytes; tools/fuzz/run and the tests call the same functions
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "GDBRemote", "GuestABI", "GuestModel", "SandboxConfig", "SessionCore",
+                "WireProtocol",
+            ],
+            path: "Tests/Fuzz/Targets", swiftSettings: strict),
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: strict),
         // Tests of the whole: the built programs, real gdb
         .testTarget(
             name: "IntegrationTests",

@@ -17,6 +17,12 @@ package struct GuestBuffer: Hashable, Sendable {
     package let start: GuestPhysicalAddress
     package let byteCount: UInt64
 
+    /// The caller has checked that start plus size fits in 64 bits.
+    package init(start: GuestPhysicalAddress, byteCount: UInt64) {
+        self.start = start
+        self.byteCount = byteCount
+    }
+
     /// Takes the newest message, with its size prefix, and zeroes its place.
     package func pop(from memory: some PhysicalMemory) throws(MessageError) -> [UInt8] {
         let top = try word(at: 0, in: memory)

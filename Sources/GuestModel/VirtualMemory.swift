@@ -23,41 +23,41 @@ package func readVirtual(
 /// Writes all of `bytes` at `start`, or nothing and answers false when a page is not mapped or has
 /// no memory.
 ///
-/// Page protection is ignored: this is the debugger's hand.
+/// Page protection is ignored: this is the debugger's hand. All addresses are translated before the
+/// first byte is written, because what is written may be the guest's page tables.
 package func writeVirtual(
     _ bytes: Span<UInt8>, at start: GuestVirtualAddress, system: SystemRegisters,
     memory: some PhysicalMemory
 ) -> Bool {
-    guard let range = GuestVirtualRange(start: start, byteCount: bytes.count) else { return false }
-    guard isBacked(range, system: system, memory: memory) else { return false }
+    guard let range = GuestVirtualRange(start: start, byteCount: bytes.count),
+        let pieces = backedPieces(of: range, system: system, memory: memory)
+    else { return false }
     var done = 0
-    while done < range.byteCount {
-        let address = GuestVirtualAddress(start.rawValue + UInt64(done))
-        guard let piece = PageWalk.translate(address, system: system, memory: memory) else {
-            return false
-        }
-        let count = min(range.byteCount - done, guestPageBytes - address.pageOffset)
-        let part = bytes.extracting(done..<done + count)
-        guard memory.write(part, at: piece.physicalAddress) else { return false }
-        done += count
+    for piece in pieces {
+        let part = bytes.extracting(done..<done + piece.byteCount)
+        guard memory.write(part, at: piece.start) else { return false }
+        done += piece.byteCount
     }
     return true
 }
 
-/// Whether every page of `range` is mapped to a page that has memory.
-private func isBacked(
-    _ range: GuestVirtualRange, system: SystemRegisters, memory: some PhysicalMemory
-) -> Bool {
+/// Where the parts of `range` lie, page by page; nil if any page is not mapped or has no memory.
+private func backedPieces(
+    of range: GuestVirtualRange, system: SystemRegisters, memory: some PhysicalMemory
+) -> [(start: GuestPhysicalAddress, byteCount: Int)]? {
+    var pieces: [(start: GuestPhysicalAddress, byteCount: Int)] = []
     var done = 0
     while done < range.byteCount {
         let address = GuestVirtualAddress(range.start.rawValue + UInt64(done))
-        guard let piece = PageWalk.translate(address, system: system, memory: memory) else {
-            return false
+        guard let found = PageWalk.translate(address, system: system, memory: memory) else {
+            return nil
         }
         // Memory comes in whole pages: the page's first word stands for all of it.
-        let page = piece.physicalAddress.rawValue & ~UInt64(guestPageBytes - 1)
-        guard memory.readUInt64(at: GuestPhysicalAddress(page)) != nil else { return false }
-        done += guestPageBytes - address.pageOffset
+        let page = found.physicalAddress.rawValue & ~UInt64(guestPageBytes - 1)
+        guard memory.readUInt64(at: GuestPhysicalAddress(page)) != nil else { return nil }
+        let byteCount = min(range.byteCount - done, guestPageBytes - address.pageOffset)
+        pieces.append((found.physicalAddress, byteCount))
+        done += byteCount
     }
-    return true
+    return pieces
 }

@@ -31,8 +31,10 @@ func forbidThreads() throws(SystemCallError) {
 }
 
 func limitAddressSpace(_ byteCount: UInt64?) throws(SystemCallError) {
-    guard let byteCount else { return }
-    try setLimit(RLIMIT_AS, byteCount)
+    #if !SANITIZED  // A sanitizer reserves terabytes for its shadow.
+        guard let byteCount else { return }
+        try setLimit(RLIMIT_AS, byteCount)
+    #endif
 }
 
 private func setLimit(_ resource: __rlimit_resource, _ value: UInt64) throws(SystemCallError) {

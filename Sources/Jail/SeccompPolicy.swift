@@ -10,9 +10,9 @@ enum SeccompPolicy {
     /// The whole list of `role` for the process with this id.
     static func calls(of role: ConfinedRole, processID: Int32) -> [CallRule] {
         switch role {
-        case .workerKVM: common(processID) + worker(processID) + kvm
-        case .workerEmulator: common(processID) + worker(processID)
-        case .stub: common(processID) + stub
+        case .workerKVM: common(processID) + worker(processID) + kvm + sanitizer
+        case .workerEmulator: common(processID) + worker(processID) + sanitizer
+        case .stub: common(processID) + stub + sanitizer
         }
     }
 

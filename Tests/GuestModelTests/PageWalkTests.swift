@@ -81,6 +81,18 @@ struct PageWalkTests {
         #expect(translate(0, wild) == nil)
     }
 
+    @Test func `a write over its own page tables goes where they led before`() {
+        mapLow()
+        put((Self.start + 0x3000) | 3, 3, 1)  // page 1 is the last table
+        let bytes = [UInt8](repeating: 0xA5, count: 0x2000)
+        let isWritten = writeVirtual(
+            bytes.span, at: GuestVirtualAddress(0x1000), system: system, memory: memory)
+        #expect(isWritten)
+        let page = [UInt8](repeating: 0xA5, count: 0x1000)
+        #expect(memory.bytes(at: Self.start + 0x3000, count: 0x1000) == page)
+        #expect(memory.bytes(at: Self.start + 0xA000, count: 0x1000) == page)
+    }
+
     @Test func `without paging addresses are physical`() {
         var plain = SystemRegisters()
         #expect(translate(0x1234, plain)?.physicalAddress.rawValue == 0x1234)
