@@ -154,7 +154,8 @@ extension Sandbox {
         case .giveUp: break
         case .policy where isFinished:
             guard settings.restart.policy == .always else {
-                enter(.finished, "the guest ended")
+                // Most often the worker has said so itself.
+                if condition.state != .finished { enter(.finished, "the guest ended") }
                 break
             }
             return restart(because: "the guest ended", at: now)

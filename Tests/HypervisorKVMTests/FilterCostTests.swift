@@ -29,7 +29,9 @@ struct FilterCostTests {
 
     /// In a process of its own: a filter cannot be taken off again.
     @Test func `N6: the worker's filter costs next to nothing at a KVM exit`() async {
-        await #expect(processExitsWith: .exitCode(0)) {
+        let result = await #expect(
+            processExitsWith: .exitCode(0), observing: [\.standardErrorContent]
+        ) {
             let numbers = (
                 machine: ChildDescriptor.Worker.machine, vcpu: ChildDescriptor.Worker.vcpu
             )
@@ -51,5 +53,7 @@ struct FilterCostTests {
             // A generous bound: the figure is judged by people, on a quiet machine.
             _exit(confined < free * 1.5 ? 0 : 1)
         }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        for line in text.split(separator: "\n") where line.hasPrefix("N6") { print(line) }
     }
 }
