@@ -291,8 +291,8 @@ struct SandboxFileTests {
             "label type", #""labels":{"a":1}"#,
             "1:65: error: sandboxes[0].labels.a: expected a string, found a number"),
         .sandbox(
-            "later key", #""restart":{}"#,
-            "1:51: error: sandboxes[0].restart: unknown key\n    hint: not supported by this version"
+            "later key", #""crash":{}"#,
+            "1:51: error: sandboxes[0].crash: unknown key\n    hint: not supported by this version"
         ),
     ]
 }
