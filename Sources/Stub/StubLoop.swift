@@ -29,6 +29,8 @@ struct StubLoop: ~Copyable {
     ///
     /// A refused client stays in the backlog, and its listener would end every wait at once.
     private var restEnd: UInt64?
+    /// The answer that the supervisor waits for and that found the socket full.
+    private var owedPong: UInt32?
     private var isWorkerLost = false
     private var isSupervisorGone = false
     private var exitCode: StubProgram.ExitCode?
@@ -165,7 +167,7 @@ struct StubLoop: ~Copyable {
             do throws(WireError) {
                 switch try StubOrder(frame: frameBuffer, count: count) {
                 case .stop: handle(.stopOrdered)
-                case .ping(let number): notify(.pong(number))
+                case .ping(let number): answer(number)
                 case .start: exitCode = .internalError
                 }
             } catch {
@@ -270,7 +272,17 @@ struct StubLoop: ~Copyable {
     }
 
     /// Tells the supervisor; what it does not take now is lost.
-    private func notify(_ notice: StubNotice) {
+    private mutating func notify(_ notice: StubNotice) {
+        if let number = owedPong { answer(number) }
         _ = send(descriptors.control, notice.encoded())
+    }
+
+    /// Answers a ping, at the latest before the next notice: however much clients make it say, a sign
+    /// of life is not crowded out.
+    private mutating func answer(_ ping: UInt32) {
+        switch send(descriptors.control, StubNotice.pong(ping).encoded()) {
+        case .bytes, .ended: owedPong = nil
+        case .full: owedPong = ping
+        }
     }
 }

@@ -63,8 +63,10 @@ final class Child {
     /// The forbidden system call that it made and for which it waits; it must be killed then.
     func forbiddenCall() -> ForbiddenCall? { violations?.look() }
 
-    /// At most this many notices are taken in one turn, so that no child can keep the loop busy.
+    /// At most this many notices, and at most this many bytes of them and one notice more, are taken
+    /// in one turn, so that no child can keep the loop busy.
     private static let noticesPerTurn = 64
+    private static let bytesPerTurn = 64 * 1024
     /// How long nobody listens to a child that filled its turn; its sockets fill and it has to drop.
     private static let restNanoseconds: UInt64 = 20_000_000
     private var restsUntil: UInt64?
@@ -79,12 +81,16 @@ final class Child {
         return true
     }
 
-    /// The frames that have come, at most 64; a broken one ends the child's credit.
+    /// The frames that have come, at most a turn's worth; a broken one ends the child's credit.
     func notices<Notice: WireMessage>(_: Notice.Type) throws(WireError) -> [Notice] {
         var notices: [Notice] = []
-        while notices.count < Self.noticesPerTurn {
+        var byteCount = 0
+        mayHaveMore = false
+        while notices.count < Self.noticesPerTurn, byteCount < Self.bytesPerTurn {
             switch control.receive() {
-            case .bytes(let count): notices.append(try Notice(frame: control.message, count: count))
+            case .bytes(let count):
+                notices.append(try Notice(frame: control.message, count: count))
+                byteCount += count
             case .nothing: return notices
             case .ended:
                 // Killing it now could take the place of the exit code with which it is ending.
@@ -94,16 +100,21 @@ final class Child {
                 return notices
             }
         }
+        mayHaveMore = true
         return notices
     }
 
-    /// Lines of its standard output and error: only a crash writes there.
-    func lines() -> [String] { output.lines() }
+    /// Lines of its standard output and error, at most a turn's worth: only a crash writes there.
+    func lines() -> [String] {
+        let lines = output.lines()
+        mayHaveMoreLines = lines.count >= LineReader.linesMax
+        return lines
+    }
 
     /// Whether so much came in this turn that more may be there.
-    static func isTurnFull(notices: Int, lines: Int) -> Bool {
-        notices >= noticesPerTurn || lines >= LineReader.linesMax
-    }
+    var isTurnFull: Bool { mayHaveMore || mayHaveMoreLines }
+    private var mayHaveMore = false
+    private var mayHaveMoreLines = false
 
     /// False when the child does not take it any more.
     @discardableResult

@@ -1,7 +1,8 @@
 /// Whether a child still answers.
 ///
 /// A process that was stopped or hangs shows on neither its pidfd nor its socket. So it is asked once a
-/// second, with one question under way at a time. Pure: times are nanoseconds of a monotonic clock.
+/// second, and any answer to a question that is still open is a sign of life: a single one may get
+/// lost where much is said. Pure: times are nanoseconds of a monotonic clock.
 struct Heartbeat: Hashable {
     static let interval: UInt64 = 1_000_000_000
     /// Without an answer for this long it is degraded.
@@ -25,7 +26,8 @@ struct Heartbeat: Hashable {
         /// Nothing is expected of it yet.
         case off
         case resting(until: UInt64)
-        case asked(at: UInt64, isDegraded: Bool)
+        /// Asked, first at `start`; the questions from `first` on are open.
+        case asked(start: UInt64, first: UInt32, next: UInt64, isDegraded: Bool)
     }
 
     private var stage = Stage.off
@@ -40,7 +42,7 @@ struct Heartbeat: Hashable {
     var isDegraded: Bool {
         switch stage {
         case .off, .resting: false
-        case .asked(_, let isDegraded): isDegraded
+        case .asked(_, _, _, let isDegraded): isDegraded
         }
     }
 
@@ -49,31 +51,40 @@ struct Heartbeat: Hashable {
         switch stage {
         case .off: nil
         case .resting(let end): end
-        case .asked(let start, false): start + Self.patience
-        case .asked(let start, true): start + Self.limit
+        case .asked(_, _, let next, _): next
         }
     }
 
     mutating func beat(at now: UInt64) -> Action {
-        guard let next = nextLook, next <= now else { return .nothing }
+        guard let due = nextLook, due <= now else { return .nothing }
         switch stage {
         case .off: return .nothing
         case .resting:
             sequence &+= 1
-            stage = .asked(at: now, isDegraded: false)
+            stage = .asked(
+                start: now, first: sequence, next: now + Self.interval, isDegraded: false)
             return .ask(sequence)
-        case .asked(let start, false):
-            stage = .asked(at: start, isDegraded: true)
-            return .warn
-        case .asked(_, true):
-            stage = .off
-            return .kill
+        case .asked(var start, let first, _, var isDegraded):
+            // Whoever looks this late stood still itself, and its silence is not the child's.
+            if now - due > Self.interval { start += now - due }
+            let silence = now - start
+            guard silence < Self.limit else {
+                stage = .off
+                return .kill
+            }
+            let isNews = silence >= Self.patience && !isDegraded
+            if isNews { isDegraded = true } else { sequence &+= 1 }
+            stage = .asked(
+                start: start, first: first, next: now + Self.interval, isDegraded: isDegraded)
+            return isNews ? .warn : .ask(sequence)
         }
     }
 
-    /// An answer came; one to another question than the last counts for nothing.
+    /// An answer came; one to a question that is not open counts for nothing.
     mutating func answered(_ number: UInt32, at now: UInt64) -> Action {
-        guard case .asked(_, let wasDegraded) = stage, number == sequence else { return .nothing }
+        guard case .asked(_, let first, _, let wasDegraded) = stage,
+            (first...max(first, sequence)).contains(number)
+        else { return .nothing }
         stage = .resting(until: now + Self.interval)
         return wasDegraded ? .recovered : .nothing
     }

@@ -21,8 +21,8 @@ extension Sandbox {
 
     /// Starts a sandbox that does not run; one that waits for its next start need not wait.
     func startByOrder() -> ControlReply {
-        guard worker.child == nil else {
-            return .conflict("\(name) runs already (\(condition.state.rawValue))")
+        guard worker.child == nil, condition.state != .stopping else {
+            return .conflict("\(name) is there already (\(condition.state.rawValue))")
         }
         workerHistory.forgive()
         holdsGuest = true
@@ -32,36 +32,28 @@ extension Sandbox {
     }
 
     func stopByOrder() -> ControlReply {
-        guard worker.child != nil || worker.nextStart != nil else { return notRunning }
-        stop(within: Self.stopGrace)
+        guard worker.child != nil || worker.nextStart != nil else {
+            return .conflict("\(name) does not run")
+        }
+        stop()
         return .accepted(status)
     }
 
     func killByOrder() -> ControlReply {
-        guard let child = worker.child else { return stopByOrder() }
-        stub.leave()
-        worker.afterEnd(.stop)
-        enter(.stopping, "")
-        child.kill()
-        return .accepted(status)
+        let reply = stopByOrder()
+        worker.child?.kill()
+        return reply
     }
 
     /// Ends the worker politely; the next one comes when it has ended.
     func restartByOrder() -> ControlReply {
-        guard let child = worker.child else { return startByOrder() }
+        guard worker.child != nil else { return startByOrder() }
         workerHistory.forgive()
         holdsGuest = true
         worker.afterEnd(.restart)
-        enter(.stopping, "to be started again")
-        stub.leave()
-        child.leave(WorkerOrder.stop, within: Self.stopGrace)
+        leave("to be started again")
         return .accepted(status)
     }
-
-    private var notRunning: ControlReply { .conflict("\(name) does not run") }
-
-    /// How long a worker may take to end by itself.
-    private static let stopGrace: UInt64 = 5_000_000_000
 
     func restartStub() -> ControlReply {
         guard worker.child != nil, !condition.isOver else {

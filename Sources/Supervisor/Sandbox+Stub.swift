@@ -31,7 +31,7 @@ extension Sandbox {
 
     /// A stub for a new worker; at once, or when the one of the last worker has left.
     func beginStub() {
-        if stub.workerIsBack(at: monotonicNanoseconds()) { startStub() }
+        if stub.workerIsBack() { startStub() }
     }
 
     private func startStub() {
@@ -66,14 +66,12 @@ extension Sandbox {
     }
 
     private func hearStub(_ child: Child) -> Bool {
-        let lines = child.lines()
-        for line in lines {
+        for line in child.lines() {
             voices.take(line, .processes, event: "stub.stderr", level: .error)
         }
         do throws(WireError) {
-            let notices = try child.notices(StubNotice.self)
-            for notice in notices { take(notice, from: child) }
-            return Child.isTurnFull(notices: notices.count, lines: lines.count)
+            for notice in try child.notices(StubNotice.self) { take(notice, from: child) }
+            return child.isTurnFull
         } catch {
             log.error("stub.protocol", sandbox: name, "\(error); the stub is killed")
             child.kill()
@@ -125,6 +123,7 @@ extension Sandbox {
                 "the stub ended: \(end); the guest is untouched, a new stub comes in \(delay) ms")
         case .gaveUp: stubGaveUp("the stub ended: \(end)")
         }
+        dismissWorker()
     }
 
     private func stubGaveUp(_ reason: String) {

@@ -52,9 +52,7 @@ extension Sandbox {
     private func giveUp(_ reason: String) {
         worker.afterEnd(.giveUp)
         enter(.failed, reason)
-        guard worker.child == nil else { return }
-        stub.workerIsGone()
-        closeDoor()
+        if worker.child == nil { stub.workerIsGone() }
     }
 
     // MARK: Turn
@@ -91,14 +89,12 @@ extension Sandbox {
 
     /// Takes what the worker says, at most one turn's worth; true when there may be more.
     private func hearWorker(_ child: Child) -> Bool {
-        let lines = child.lines()
-        for line in lines {
+        for line in child.lines() {
             voices.take(line, .processes, event: "worker.stderr", level: .error)
         }
         do throws(WireError) {
-            let notices = try child.notices(WorkerNotice.self)
-            for notice in notices { take(notice, from: child) }
-            return Child.isTurnFull(notices: notices.count, lines: lines.count)
+            for notice in try child.notices(WorkerNotice.self) { take(notice, from: child) }
+            return child.isTurnFull
         } catch {
             log.error("worker.protocol", sandbox: name, "\(error); the worker is killed")
             child.endReason = "the worker broke the protocol: \(error)"
@@ -111,7 +107,6 @@ extension Sandbox {
         switch notice {
         case .hello(let hello): greet(child, hello)
         case .state(let new, let text):
-            child.heartbeat.begin(at: monotonicNanoseconds())
             // What a worker says that was given up has no weight.
             guard !condition.isStopping, condition.state != .failed else { return }
             // Whether a failure is the end is not the worker's to say.
@@ -120,6 +115,8 @@ extension Sandbox {
                 return
             }
             enter(new, text)
+            // A client ended its guest, and a client does not mean "again".
+            if new == .stopped { worker.afterEnd(.stop) }
         case .output(let text):
             voices.take(text, .guest, event: "guest.output", level: .info)
         case .log(let level, let text):
@@ -139,6 +136,7 @@ extension Sandbox {
         // Without the port that was asked for nobody would come: the guest runs on.
         let canHold = door.isOpen && door.tcpProblem == nil && holdsGuest
         child.send(WorkerOrder.start(WorkerSettings(settings, canHold: canHold)))
+        child.heartbeat.begin(at: monotonicNanoseconds())
     }
 
     // MARK: End
@@ -147,28 +145,18 @@ extension Sandbox {
         stub.workerIsGone()
         let isFinished = end == .exited(0) && child.endReason == nil && !child.isGreeting
         switch worker.ended() {
-        case .stop: enter(.stopped, "")
-        case .restart:
-            start()
-            return
-        case .giveUp: break
+        case .stop, .giveUp: break
+        case .restart: start()
+        case .policy where isFinished && settings.restart.policy == .always:
+            restart(because: "the guest ended", at: now)
         case .policy where isFinished:
-            guard settings.restart.policy == .always else {
-                // Most often the worker has said so itself.
-                if condition.state != .finished { enter(.finished, "the guest ended") }
-                break
-            }
-            return restart(because: "the guest ended", at: now)
+            // Most often the worker has said so itself.
+            if condition.state != .finished { enter(.finished, "the guest ended") }
         case .policy:
             let reason = child.endReason ?? "the worker ended: \(end)"
             log.error("worker.exited", sandbox: name, "the worker ended: \(end)")
-            guard settings.restart.policy != .never, !end.isFinal else {
-                enter(.failed, reason)
-                break
-            }
-            return restart(because: reason, at: now)
+            if end.isFinal { giveUp(reason) } else { restart(because: reason, at: now) }
         }
-        closeDoor()
     }
 
     /// Another worker comes after a while, unless there were too many already.

@@ -91,6 +91,16 @@ final class Sandbox {
         // A dead worker makes its stub superfluous, so both are looked at.
         if stubIsReady || workerIsReady || isDue { serveStub(now: now) }
         if isDue { voices.report(at: now) }
+        if isQuiet { settle() }
+    }
+
+    /// Nothing lives and nothing is to come, so nobody needs the door any more.
+    ///
+    /// Not before: a stub has copies of its listening sockets until it ends, and nobody else could
+    /// bind the port.
+    private func settle() {
+        closeDoor()
+        if condition.state == .stopping { enter(.stopped, "") }
     }
 
     // MARK: What both children have in common
@@ -168,16 +178,27 @@ final class Sandbox {
     // MARK: End
 
     /// Asks both children to end, the stub first; nothing comes back.
-    func stop(within nanoseconds: UInt64) {
-        stub.leave()
+    func stop() {
         worker.afterEnd(.stop)
-        guard let child = worker.child else {
-            worker.leaveVacant()
-            if [.disabled, .failed, .finished].contains(condition.state) { return }
-            return enter(.stopped, "")
-        }
+        guard worker.child == nil else { return leave("") }
+        worker.leaveVacant()
+        stub.leave()
+        guard ![.disabled, .failed, .finished, .stopped].contains(condition.state) else { return }
         enter(.stopping, "")
-        child.leave(WorkerOrder.stop, within: nanoseconds)
+        if isQuiet { settle() }
+    }
+
+    /// The stub lets its client go first; then the worker is told.
+    func leave(_ purpose: String) {
+        enter(.stopping, purpose)
+        stub.leave()
+        if stub.child == nil { dismissWorker() }
+    }
+
+    /// Tells the worker to end, if that is what it is to do.
+    func dismissWorker() {
+        guard worker.isDismissed, let child = worker.child else { return }
+        child.leave(WorkerOrder.stop, within: Child.leavingNanoseconds)
     }
 
     func kill() {

@@ -30,7 +30,7 @@ struct StubPost {
     }
 
     private var stage = Stage.vacant(nextStart: .max)
-    private var history = RestartHistory()
+    private var history = RestartHistory(.stub)
     /// The attached client.
     var client: String?
 
@@ -132,8 +132,10 @@ struct StubPost {
 
     /// There is a guest again; whether a stub for it is to be started now.
     ///
-    /// The last worker's stub may still be leaving: then the next one comes when it has gone.
-    mutating func workerIsBack(at now: UInt64) -> Bool {
+    /// The last worker's stub may still be leaving: then the next one comes when it has gone. What
+    /// killed stubs of another guest is forgiven.
+    mutating func workerIsBack() -> Bool {
+        history.forgive()
         switch stage {
         case .held(let child, _):
             stage = .held(child, replacement: .wanted)

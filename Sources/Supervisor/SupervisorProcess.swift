@@ -210,7 +210,7 @@ package final class SupervisorProcess {
             "asked to end by \(signal == SIGINT ? "SIGINT" : "SIGTERM")")
         let grace = UInt64(options.shutdownGrace / .nanoseconds(1))
         phase = .stopping(deadline: monotonicNanoseconds() + grace)
-        for sandbox in sandboxes { sandbox.stop(within: grace) }
+        for sandbox in sandboxes { sandbox.stop() }
     }
 
     private func killAll() {

@@ -40,6 +40,14 @@ struct WorkerPost {
 
     func isDue(at now: UInt64) -> Bool { nextStart.map { $0 <= now } ?? false }
 
+    /// Whether the worker that is there was asked to end.
+    var isDismissed: Bool {
+        switch stage {
+        case .held(_, afterwards: .restart), .held(_, afterwards: .stop): true
+        case .held(_, afterwards: .policy), .held(_, afterwards: .giveUp), .vacant, .waiting: false
+        }
+    }
+
     mutating func begin(_ child: Child) { stage = .held(child, afterwards: .policy) }
 
     mutating func wait(until start: UInt64) { stage = .waiting(nextStart: start) }

@@ -7,6 +7,8 @@ final class SupervisorLink {
     private let socket: MessageSocket
     /// Records that found the socket full since the last one that went through.
     private var lost = 0
+    /// The answer that the supervisor waits for and that found the socket full.
+    private var owedPong: UInt32?
 
     init(_ descriptor: consuming OwnedDescriptor) {
         socket = MessageSocket(descriptor, byteCountMax: WireLimits.controlFrameBytesMax)
@@ -27,12 +29,19 @@ final class SupervisorLink {
     /// - Returns: whether it went.
     @discardableResult
     func send(_ notice: WorkerNotice) -> Bool {
+        if let number = owedPong { answer(number) }
         if lost > 0, socket.send(lostRecords.encoded()) { lost = 0 }
         guard lost == 0, socket.send(notice.encoded()) else {
             lost += 1
             return false
         }
         return true
+    }
+
+    /// Answers a ping, at the latest before the next notice: however much is said, a sign of life is
+    /// not crowded out.
+    func answer(_ ping: UInt32) {
+        owedPong = socket.send(WorkerNotice.pong(ping).encoded()) ? nil : ping
     }
 
     private var lostRecords: WorkerNotice {

@@ -61,7 +61,7 @@ extension VCPULoop {
             case .message(.stop): exitRequested = true
             case .message(.resume): resumeByOrder()
             case .message(.start): break
-            case .message(.ping(let number)): supervisor.send(.pong(number))
+            case .message(.ping(let number)): supervisor.answer(number)
             case .ended: exitRequested = true
             }
         }

@@ -5,7 +5,7 @@ import GuestModel
 import Testing
 
 extension IntegrationTests {
-    /// Workers that end, and what follows: by the restart policy, and by order.
+    /// Workers that end, and what follows by the restart policy.
     @Suite(.serialized)
     struct Restarts {
         private let counter: GuestImage
@@ -21,13 +21,6 @@ extension IntegrationTests {
             return entry
         }
 
-        private func worker(_ supervisor: RunningSupervisor, _ name: String) throws -> Int32 {
-            guard let worker = try supervisor.status(name).workerPID else {
-                throw HarnessError("\(name) has no worker")
-            }
-            return worker
-        }
-
         // MARK: By policy
 
         @Test(arguments: Driver.present)
@@ -36,35 +29,37 @@ extension IntegrationTests {
                 _ driver: Driver
             ) throws
         {
+            let count = Machine.runsLongTests ? 100 : 8
+            let restart = SandboxEntry.Restart(initialDelay: "20ms", maxDelay: "20ms", burst: 100)
             let entries = [
-                Self.entry("a", on: driver, restart: .init(initialDelay: "20ms", burst: 100)),
-                Self.entry("b", on: driver),
+                Self.entry("a", on: driver, restart: restart), Self.entry("b", on: driver),
             ]
             try RunningSupervisor.with(entries) { supervisor in
                 try supervisor.waitForEvent("b", "sandbox.state", containing: "-> running")
-                let neighbour = try worker(supervisor, "b")
-                var toRecord: [Double] = []
-                for round in 0..<(Machine.runsLongTests ? 100 : 8) {
-                    let start = supervisor.log.count
+                let neighbour = try supervisor.worker("b")
+                var milliseconds: [Double] = []
+                var next = 0
+                for _ in 0..<count {
                     try supervisor.waitForEvent(
-                        "a", "sandbox.state", containing: "-> running",
-                        from: round == 0 ? 0 : start - 1)
-                    let next = supervisor.log.count
-                    let victim = try worker(supervisor, "a")
+                        "a", "sandbox.state", containing: "-> running", from: next)
+                    let victim = try supervisor.worker("a")
+                    next = supervisor.log.count
                     let time = wallClockSeconds()
                     kill(victim, SIGKILL)
                     let record = try supervisor.waitForEvent(
                         "a", "worker.exited", containing: "signal 9", from: next)
-                    toRecord.append((record.time - time) * 1000)
-                    try supervisor.waitForEvent(
-                        "a", "sandbox.state", containing: "backoff -> starting", from: next)
+                    milliseconds.append((record.time - time) * 1000)
                 }
+                try supervisor.waitForEvent(
+                    "a", "sandbox.state", containing: "-> running", from: next)
                 try supervisor.expectTicking("a", counter)
-                try #expect(worker(supervisor, "b") == neighbour)
-                try #expect(supervisor.status("b").generation == 1)
-                let p99 = toRecord.sorted()[toRecord.count * 99 / 100]
-                print("N13: \(driver): death to record p99 \(p99) ms, median \(toRecord.median) ms")
-                #expect(p99 < 200)
+                try #expect(supervisor.worker("b") == neighbour)
+                let p99 = milliseconds.sorted()[count * 99 / 100]
+                print(
+                    "N13: \(driver): \(count) deaths to record: median",
+                    [milliseconds.median].text, "ms, p99", [p99].text, "ms")
+                // Of a few, one may meet a busy machine.
+                #expect((Machine.runsLongTests ? p99 : milliseconds.median) <= 50)
             }
         }
 
@@ -77,7 +72,7 @@ extension IntegrationTests {
             try RunningSupervisor.with([entry]) { supervisor in
                 try supervisor.waitForHeldGuest("a")
                 let gdb = try InteractiveGDB(symbols: counter.path, port: port)
-                let victim = try worker(supervisor, "a")
+                let victim = try supervisor.worker("a")
                 try supervisor.waitForWork("a") {
                     gdb.begin("continue")
                     try gdb.waitForText("Continuing.")
@@ -125,6 +120,26 @@ extension IntegrationTests {
             }
         }
 
+        @Test(.enabled(if: Machine.runsLongTests, "a long test: tools/test --soak"))
+        func `F32: the default policy gives up after seconds, and costs less than 5 %`() throws {
+            let entries = (0..<4).map {
+                Self.entry("s\($0)", $0 < 2 ? "tests/fault" : "counter")
+            }
+            try RunningSupervisor.with(entries) { supervisor in
+                let before = processorSeconds(supervisor.program.processID)
+                let start = wallClockSeconds()
+                for name in ["s0", "s1"] {
+                    try supervisor.waitForEvent(
+                        name, "sandbox.state", containing: "-> failed", .seconds(12))
+                    try #expect(supervisor.status(name).generation == 6)
+                }
+                let seconds = wallClockSeconds() - start
+                let share = (processorSeconds(supervisor.program.processID) - before) / seconds
+                print("F32: failed after", [seconds].text, "s; share of a processor", [share].text)
+                #expect(seconds > 5 && share < 0.05)
+            }
+        }
+
         @Test
         func `the delay doubles, and the status tells when the next start is`() throws {
             let restart = SandboxEntry.Restart(initialDelay: "300ms", maxDelay: "30s", burst: 9)
@@ -163,148 +178,6 @@ extension IntegrationTests {
                 try #expect(supervisor.status("never").generation == 1)
                 try #expect(supervisor.status("always").generation == 4)
                 try #expect(supervisor.status("default").generation == 1)
-            }
-        }
-
-        // MARK: By order
-
-        @Test
-        func `stop, start and restart do what they say, and say when they cannot`() throws {
-            let port = try RunningSupervisor.freePort()
-            let entries = [SandboxEntry("a", "counter", port: port), Self.entry("b")]
-            try RunningSupervisor.with(entries) { supervisor in
-                func control(_ words: String...) throws -> RunningProgram.Ending {
-                    try supervisor.control(words).ending
-                }
-                try supervisor.waitForHeldGuest("a")
-                try supervisor.waitForEvent("b", "sandbox.state", containing: "-> running")
-                try #expect(control("start", "a") == .exit(75))
-                try #expect(control("stop", "a") == .exit(0))
-                try supervisor.waitForEvent("a", "sandbox.state", containing: "-> stopped")
-                try #expect(control("stop", "a") == .exit(3))
-                // Nobody waits at a door behind which nobody comes.
-                #expect(throws: HarnessError.self) { try RSPClient(.port(port)) }
-                var next = supervisor.log.count
-                try #expect(control("start", "a") == .exit(0))
-                try supervisor.waitForEvent(
-                    "a", "sandbox.state", containing: "-> waiting", from: next)
-                let first = try worker(supervisor, "a")
-                next = supervisor.log.count
-                try #expect(control("restart", "a", "b") == .exit(0))
-                for name in ["a", "b"] {
-                    try supervisor.waitForEvent(
-                        name, "sandbox.state", containing: "-> starting", from: next)
-                }
-                try supervisor.waitForEvent(
-                    "a", "sandbox.state", containing: "-> waiting", from: next)
-                try #expect(worker(supervisor, "a") != first)
-                try #expect(supervisor.status("a").generation == 3)
-                let client = try RSPClient(.port(port))
-                try client.attach()
-                try client.detach()
-                next = supervisor.log.count
-                try #expect(control("stop", "--now", "--all") == .exit(0))
-                for name in ["a", "b"] {
-                    try supervisor.waitForEvent(
-                        name, "sandbox.state", containing: "-> stopped", from: next)
-                }
-                try #expect(control("start", "a", "nobody") == .exit(4))
-                try #expect(control("start") == .exit(64))
-                try #expect(control("start", "--all", "a") == .exit(64))
-                supervisor.program.signal(SIGTERM)
-                try #expect(supervisor.program.waitForEnd(.seconds(10)) == .exit(0))
-            }
-        }
-
-        @Test func `a debugger is let go before its guest is stopped`() throws {
-            let port = try RunningSupervisor.freePort()
-            try RunningSupervisor.with([SandboxEntry("a", "counter", port: port)]) { supervisor in
-                try supervisor.waitForHeldGuest("a")
-                let gdb = try InteractiveGDB(symbols: counter.path, port: port)
-                try gdb.command("break tick")
-                try gdb.command("continue")
-                try #expect(supervisor.control(["stop", "a"]).ending == .exit(0))
-                let stopped = try supervisor.waitForEvent(
-                    "a", "sandbox.state", containing: "-> stopped")
-                let started = try supervisor.waitForEvent(
-                    "a", "sandbox.state", containing: "-> stopping")
-                #expect(stopped.time - started.time < 1)
-            }
-        }
-
-        // MARK: Children that stand still
-
-        @Test(
-            .enabled(if: Machine.runsLongTests, "a long test: tools/test --soak"),
-            arguments: Driver.present)
-        func
-            `F3, N14: a worker that stands still is degraded at 5 s, killed at 10 s, and comes back`(
-                _ driver: Driver
-            ) throws
-        {
-            try RunningSupervisor.with([Self.entry("a", on: driver)]) { supervisor in
-                try supervisor.waitForEvent("a", "sandbox.state", containing: "-> running")
-                let victim = try worker(supervisor, "a")
-                let start = wallClockSeconds()
-                kill(victim, SIGSTOP)
-                let warning = try supervisor.waitForEvent(
-                    "a", "worker.unresponsive", containing: "5 s", .seconds(8))
-                try #expect(supervisor.status("a").unresponsive == ["worker"])
-                try #expect(supervisor.control(["status"]).text.contains("worker unresponsive"))
-                let death = try supervisor.waitForEvent("a", "worker.exited", .seconds(8))
-                print(
-                    "N14: \(driver): worker degraded after \(warning.time - start) s, "
-                        + "killed after \(death.time - start) s")
-                #expect((10...12).contains(death.time - start))
-                try supervisor.waitForEvent(
-                    "a", "sandbox.state", containing: "starting -> running",
-                    from: supervisor.log.count - 3)
-            }
-        }
-
-        @Test(.enabled(if: Machine.runsLongTests, "a long test: tools/test --soak"))
-        func `F7, N14: a stub that stands still is killed at 10 s, and the guest goes on`() throws {
-            let port = try RunningSupervisor.freePort()
-            try RunningSupervisor.with([SandboxEntry("a", "counter", port: port)]) { supervisor in
-                try supervisor.waitForHeldGuest("a")
-                let gdb = try InteractiveGDB(symbols: counter.path, port: port)
-                try gdb.command("break tick")
-                try gdb.command("continue")
-                guard let stub = try supervisor.status("a").stubPID else {
-                    throw HarnessError("no stub")
-                }
-                let start = wallClockSeconds()
-                kill(stub, SIGSTOP)
-                let warning = try supervisor.waitForEvent(
-                    "a", "stub.unresponsive", containing: "5 s", .seconds(8))
-                let death = try supervisor.waitForEvent("a", "stub.exited", .seconds(8))
-                print(
-                    "N14: stub degraded after \(warning.time - start) s, "
-                        + "killed after \(death.time - start) s")
-                #expect((10...12).contains(death.time - start))
-                try supervisor.expectTicking("a", counter)
-                try #expect(supervisor.status("a").generation == 1)
-            }
-        }
-
-        @Test(
-            .enabled(if: Machine.runsLongTests, "a long test: tools/test --soak"),
-            arguments: Driver.present)
-        func `a guest that spins and one that a debugger holds are no hang`(
-            _ driver: Driver
-        ) throws {
-            let entries = [
-                Self.entry("spins", "tests/spin", on: driver), Self.entry("held", on: driver),
-            ]
-            try RunningSupervisor.with(entries) { supervisor in
-                try supervisor.waitForEvent("spins", "sandbox.state", containing: "-> running")
-                try supervisor.waitForEvent("held", "sandbox.state", containing: "-> running")
-                let client = try RSPClient(supervisor.debugSocket("held"))
-                try client.attach()
-                poll(nil, 0, 12_000)
-                #expect(!supervisor.log.contains { $0.event.hasSuffix("unresponsive") })
-                try client.detach()
-                try supervisor.expectTicking("held", counter)
             }
         }
     }

@@ -40,6 +40,8 @@ extension IntegrationTests {
             let port = try RunningSupervisor.freePort()
             var entry = SandboxEntry("a", "counter", on: driver, port: port)
             entry.debug.onKill = "terminate"
+            // Not even then it comes back: a client that ends a guest does not mean "again".
+            entry.restart = SandboxEntry.Restart(policy: "always")
             try RunningSupervisor.with([entry]) { supervisor in
                 try supervisor.waitForHeldGuest("a")
                 guard let worker = try supervisor.status("a").workerPID else {
@@ -49,10 +51,11 @@ extension IntegrationTests {
                     ["target remote 127.0.0.1:\(port)", "break tick", "continue", "kill"],
                     file: image.path)
                 try Deadline.wait(.seconds(5), for: "the worker's end") { !processLives(worker) }
-                try Deadline.wait(.seconds(5), for: "a state that says so") {
-                    let status = try supervisor.status("a")
-                    return status.workerPID == nil && [.finished, .stopped].contains(status.state)
+                try Deadline.wait(.seconds(5), for: "the end of its stub") {
+                    supervisor.children.isEmpty
                 }
+                let status = try supervisor.status("a")
+                #expect(status.state == .stopped && status.retryMilliseconds == nil)
             }
         }
 

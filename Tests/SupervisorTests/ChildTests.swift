@@ -45,13 +45,27 @@ struct ChildTests {
         #expect(sent > 64)
         let heard = try child.notices(StubNotice.self).count
         #expect(heard == 64)
-        #expect(Child.isTurnFull(notices: heard, lines: 0))
+        #expect(child.isTurnFull)
         child.rest(at: 1000)
         #expect(!child.isHeard(at: 1001))
         #expect(child.descriptors.count == 1)
         #expect(child.isHeard(at: 1000 + 20_000_000))
         #expect(child.descriptors.count == 3)
         try #expect(child.notices(StubNotice.self).count == sent - 64)
+        #expect(!child.isTurnFull)
+    }
+
+    @Test
+    func `a turn is over after 64 KiB, in however few messages`() throws {
+        let stub = try StubDouble()
+        let text = String(repeating: "x", count: 8192)
+        var sent = 0
+        while sent < 12, stub.say(StubNotice.log(.info, text)) { sent += 1 }
+        #expect(sent == 12)
+        try #expect(stub.child.notices(StubNotice.self).count == 8)
+        #expect(stub.child.isTurnFull)
+        try #expect(stub.child.notices(StubNotice.self).count == 4)
+        #expect(!stub.child.isTurnFull)
     }
 
     @Test

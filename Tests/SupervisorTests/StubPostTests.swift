@@ -10,7 +10,7 @@ private enum Before: CaseIterable {
 }
 
 private enum Event {
-    case endWhileWanted, endWhileUnwanted, restart, workerEnd, leave, anotherBuild
+    case endWhileWanted, endWhileUnwanted, restart, workerEnd, workerBack, leave, anotherBuild
 }
 
 /// When the next stub is due.
@@ -60,6 +60,13 @@ private struct Row: CustomTestStringConvertible {
         Row(.dead, .workerEnd, .off),
         Row(.gaveUp, .workerEnd, .off),
         Row(.closed, .workerEnd, .unavailable),
+        // Another guest comes; while the stub of the last one is leaving, its own has to wait.
+        Row(.new, .workerBack, .restarting),
+        Row(.held, .workerBack, .restarting),
+        Row(.leavingForGood, .workerBack, .restarting),
+        Row(.dead, .workerBack, .restarting),
+        Row(.gaveUp, .workerBack, .restarting),
+        Row(.closed, .workerBack, .restarting),
         // Everything ends.
         Row(.new, .leave, .off),
         Row(.held, .leave, .off),
@@ -110,6 +117,9 @@ struct StubPostTests {
         case .endWhileUnwanted: outcome = post.ended(isWanted: false, at: Self.now)
         case .restart: post.restart(at: Self.now)
         case .workerEnd: post.workerIsGone()
+        case .workerBack:
+            let isFree = post.workerIsBack()
+            #expect(isFree == (post.child == nil))
         case .leave: post.leave()
         case .anotherBuild: post.giveUp()
         }
@@ -146,6 +156,16 @@ struct StubPostTests {
         #expect(last == .gaveUp)
         #expect(post.doorState == .unavailable)
         post.restart(at: Self.now)
+        post.begin(stub.child)
+        let outcome = post.ended(isWanted: true, at: Self.now)
+        #expect(outcome == .restarts(afterMilliseconds: 200))
+    }
+
+    @Test
+    func `another guest forgives the stubs of the last one`() throws {
+        let stub = try StubDouble()
+        var post = post(.gaveUp, stub)
+        _ = post.workerIsBack()
         post.begin(stub.child)
         let outcome = post.ended(isWanted: true, at: Self.now)
         #expect(outcome == .restarts(afterMilliseconds: 200))

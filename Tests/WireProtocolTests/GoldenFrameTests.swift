@@ -58,6 +58,14 @@ import WireProtocol
         #expect(WorkerNotice.hello(hello).encoded() == bytes(fields))
     }
 
+    @Test func `a ping and its answer`() {
+        let number = ["0000", "04000000", "0a000000"]
+        #expect(WorkerOrder.ping(10).encoded() == bytes(["cc00"] + number))
+        #expect(WorkerNotice.pong(10).encoded() == bytes(["3101"] + number))
+        #expect(StubOrder.ping(10).encoded() == bytes(["9301"] + number))
+        #expect(StubNotice.pong(10).encoded() == bytes(["fa01"] + number))
+    }
+
     @Test func `an end by an unexpected port`() {
         let fields = [
             "6b00", "0000", "04000000",

@@ -29,7 +29,7 @@ struct StopCommand: AsyncParsableCommand {
         commandName: "stop",
         abstract: "Ends sandboxes; they stay stopped until they are started again.",
         discussion: """
-            A debugger is let go first, then the guest. What has not ended after 5 s is killed. \
+            A debugger is let go first, then the guest. Each has 5 s, then it is killed. \
             Exit code 3 when one does not run.
 
             EXAMPLES
@@ -86,7 +86,9 @@ struct SandboxArguments: ParsableArguments {
 }
 
 extension ControlOptions {
-    /// Sends one wish for each sandbox. All are tried; the worst exit code is the program's.
+    /// Sends one wish for each sandbox.
+    ///
+    /// All are tried; the worst exit code is the program's.
     fileprivate func changeEach(
         _ sandboxes: SandboxArguments, _ route: (SandboxName) -> ControlRoute
     ) async throws {

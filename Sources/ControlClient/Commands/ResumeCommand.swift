@@ -55,18 +55,28 @@ struct StubRestartCommand: AsyncParsableCommand {
 }
 
 extension ControlConnection {
-    /// Sends a wish; a refusal because the sandbox does not run gets its own exit code.
+    /// Sends a wish; one that needs a sandbox which runs has its own exit code when it does not.
     func change(_ route: ControlRoute) async throws(Failure) -> SandboxStatus {
         do throws(Failure) {
             return try await value(of: route)
         } catch {
-            guard case .refused(let problem) = error, problem.code == .conflict,
-                let name = problem.sandbox
+            guard route.needsRunning, case .refused(let problem) = error,
+                problem.code == .conflict, let name = problem.sandbox
             else { throw error }
             let all = try await list()
             guard let status = all.first(where: { $0.name == name }), !status.state.isAlive
             else { throw error }
             throw .notRunning(["\(name) (\(problem.detail))"])
+        }
+    }
+}
+
+extension ControlRoute {
+    /// Whether the wish is for a sandbox that runs.
+    fileprivate var needsRunning: Bool {
+        switch self {
+        case .resume, .stop, .kill, .restartStub: true
+        case .list, .details, .start, .restart: false
         }
     }
 }

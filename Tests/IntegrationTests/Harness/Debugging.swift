@@ -9,6 +9,14 @@ extension RunningSupervisor {
         try waitForEvent(sandbox, "sandbox.state", containing: "-> waiting")
     }
 
+    /// The process id of a sandbox's worker.
+    func worker(_ sandbox: String) throws -> Int32 {
+        guard let worker = try status(sandbox).workerPID else {
+            throw HarnessError("\(sandbox) has no worker")
+        }
+        return worker
+    }
+
     /// Does `body` and waits until the guest has worked for 20 ms since.
     func waitForWork(_ sandbox: String, _ body: () throws -> Void) throws {
         guard let worker = try status(sandbox).workerPID else { throw HarnessError("no worker") }
