@@ -15,8 +15,12 @@ extension IntegrationTests {
         private func waitForState(
             _ supervisor: RunningSupervisor, _ name: String, _ state: String, from start: Int
         ) throws {
-            try supervisor.waitForEvent(
-                name, "sandbox.state", containing: "-> \(state)", from: start)
+            // "stopped" is also the beginning of "stopped-by-debugger".
+            let (end, middle) = ("-> \(state)", "-> \(state): ")
+            _ = try supervisor.waitForRecord("\(end) of \(name)", from: start, .seconds(10)) {
+                $0.isAbout(name, "sandbox.state", containing: end)
+                    && ($0.msg.hasSuffix(end) || $0.msg.contains(middle))
+            }
         }
 
         private func order(_ supervisor: RunningSupervisor, _ words: String...) throws -> Int32 {

@@ -259,6 +259,10 @@ final class RunningSupervisor {
 
     /// Runs `hyperlight-ctl` with these words; its exit code and everything it printed.
     func control(_ words: [String]) throws -> (ending: RunningProgram.Ending, text: String) {
+        // The sandboxes start before the control socket is there.
+        try Deadline.wait(.seconds(10), for: "the control socket") {
+            FileManager.default.fileExists(atPath: socket) || program.reap() != nil
+        }
         let program = try RunningProgram(
             Machine.program("hyperlight-ctl"), words + ["--socket", socket])
         defer { program.end() }
