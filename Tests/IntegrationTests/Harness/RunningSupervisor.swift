@@ -257,12 +257,16 @@ final class RunningSupervisor {
 
     // MARK: - Control
 
+    /// The sandboxes start before the control socket is there.
+    private func waitForControlSocket() {
+        let path = socket
+        let deadline = Deadline.after(.seconds(10))
+        while access(path, F_OK) != 0, program.reap() == nil, !deadline.isOver { poll(nil, 0, 1) }
+    }
+
     /// Runs `hyperlight-ctl` with these words; its exit code and everything it printed.
     func control(_ words: [String]) throws -> (ending: RunningProgram.Ending, text: String) {
-        // The sandboxes start before the control socket is there.
-        try Deadline.wait(.seconds(10), for: "the control socket") {
-            FileManager.default.fileExists(atPath: socket) || program.reap() != nil
-        }
+        waitForControlSocket()
         let program = try RunningProgram(
             Machine.program("hyperlight-ctl"), words + ["--socket", socket])
         defer { program.end() }
