@@ -16,6 +16,7 @@ package enum DetailsText {
             ("restarts", "\(status.restarts)"),
             ("generation", "\(status.generation)"),
         ]
+        lines += StatusTable.remarks(status).map { ("remark", $0) }
         if let error = status.lastError { lines.append(("last error", error)) }
         lines += driver(status.driver)
         lines += processes(status)

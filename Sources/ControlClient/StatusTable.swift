@@ -16,7 +16,8 @@ package enum StatusTable {
                 sandbox.name, sandbox.state.rawValue, age(sandbox.since, now: now),
                 "\(sandbox.restarts)", driver(sandbox.driver),
                 sandbox.workerPID.map { "\($0)" } ?? "",
-                sandbox.workerResidentBytes.map(size) ?? "", debug(sandbox) + trouble(sandbox),
+                sandbox.workerResidentBytes.map(size) ?? "",
+                ([debug(sandbox)] + remarks(sandbox)).joined(separator: "  "),
             ])
         }
         return table.text
@@ -48,11 +49,10 @@ package enum StatusTable {
     }
 
     /// What else there is to say of a sandbox that is not well.
-    private static func trouble(_ sandbox: SandboxStatus) -> String {
-        if let time = sandbox.retryMilliseconds {
-            return "  retry in \(time / 1000).\(time % 1000 / 100)s"
-        }
-        return (sandbox.unresponsive ?? []).map { "  \($0) unresponsive" }.joined()
+    static func remarks(_ sandbox: SandboxStatus) -> [String] {
+        let silent = (sandbox.unresponsive ?? []).map { "\($0) unresponsive" }
+        guard let time = sandbox.retryMilliseconds else { return silent }
+        return ["retry in \(time / 1000).\(time % 1000 / 100)s"] + silent
     }
 
     private static func driver(_ driver: DriverStatus?) -> String {

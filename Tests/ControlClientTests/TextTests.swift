@@ -31,6 +31,19 @@ struct StatusTableTests {
                 """)
     }
 
+    @Test func `a line says when the next start is, and who does not answer`() {
+        var waits = SandboxStatus(
+            name: "a", state: .backoff, since: "", debug: DebugStatus(state: .off))
+        waits.retryMilliseconds = 1659
+        var hangs = SandboxStatus(
+            name: "b", state: .running, since: "",
+            debug: DebugStatus(state: .listening, unixSocket: "/x"))
+        hangs.unresponsive = ["worker", "stub"]
+        let lines = StatusTable.text([waits, hangs], now: 0).split(separator: "\n")
+        #expect(lines[1].hasSuffix("  off  retry in 1.6s"))
+        #expect(lines[2].hasSuffix("  unix  worker unresponsive  stub unresponsive"))
+    }
+
     @Test func `an empty list is only the header`() {
         #expect(StatusTable.text([], now: 0).split(separator: "\n").count == 1)
     }
