@@ -21,18 +21,24 @@ extension Sandbox {
 
     /// Starts a sandbox that does not run; one that waits for its next start need not wait.
     func startByOrder() -> ControlReply {
-        guard worker.child == nil, condition.state != .stopping else {
+        guard worker.child == nil || hasEnded, condition.state != .stopping else {
             return .conflict("\(name) is there already (\(condition.state.rawValue))")
         }
         workerHistory.forgive()
         holdsGuest = true
-        worker.leaveVacant()
-        start()
+        worker.afterEnd(.restart)
+        if worker.child == nil {
+            worker.leaveVacant()
+            start()
+        }
         return .accepted(status)
     }
 
+    /// Whether the guest has ended by itself; its worker may be there for a moment longer.
+    private var hasEnded: Bool { [.finished, .failed].contains(condition.state) }
+
     func stopByOrder() -> ControlReply {
-        guard worker.child != nil || worker.nextStart != nil else {
+        guard worker.child != nil && !hasEnded || worker.nextStart != nil else {
             return .conflict("\(name) does not run")
         }
         stop()
@@ -41,7 +47,7 @@ extension Sandbox {
 
     func killByOrder() -> ControlReply {
         let reply = stopByOrder()
-        worker.child?.kill()
+        if case .accepted = reply { worker.child?.kill() }
         return reply
     }
 

@@ -109,6 +109,10 @@ extension Sandbox {
         case .state(let new, let text):
             // What a worker says that was given up has no weight.
             guard !condition.isStopping, condition.state != .failed else { return }
+            // With its guest a worker ends; one that goes on would be out of everybody's reach.
+            if [.finished, .failed, .stopped].contains(new) {
+                child.expectEnd(within: Child.leavingNanoseconds)
+            }
             // Whether a failure is the end is not the worker's to say.
             guard new != .failed else {
                 child.endReason = text

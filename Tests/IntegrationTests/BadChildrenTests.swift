@@ -67,6 +67,18 @@ extension IntegrationTests {
             }
         }
 
+        @Test(.enabled(if: Machine.runsLongTests, "a long test: tools/test --soak"))
+        func `a worker that calls its guest finished and lives on is killed after 5 s`() throws {
+            let finished = #"\056\001\0\0\005\0\0\0\011\0\0\0\0"#
+            try withWorker("printf '\(finished)' >&3; exec sleep 60") { supervisor in
+                try supervisor.waitForEvent("a", "sandbox.state", containing: "-> finished")
+                let (ending, text) = try supervisor.control(["stop", "a"])
+                #expect(ending == .exit(3), "\(text)")
+                try Deadline.wait(.seconds(7), for: "its end") { supervisor.children.isEmpty }
+                try expectEnd(supervisor)
+            }
+        }
+
         @Test
         func `the last words of a worker come before its end`() throws {
             // Not strict: nobody can signal the first process of a PID namespace from inside.
