@@ -33,6 +33,9 @@ import Glibc
         self.byteCount = size
     }
 
+    /// Gives the memory back here and now.
+    package consuming func unmap() {}
+
     deinit {
         // SAFETY: the mapping of `init`, which nothing outlives: spans of it borrow `self`.
         unsafe _ = munmap(UnsafeMutableRawPointer(mutating: base), byteCount)

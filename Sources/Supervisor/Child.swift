@@ -123,7 +123,11 @@ final class Child {
     /// Since its start.
     var ageMicroseconds: UInt64 { (monotonicNanoseconds() - born) / 1000 }
 
+    /// Whether it has said, in time, that it is confined.
+    private(set) var hasGreeted = false
+
     func greeted() {
+        hasGreeted = true
         if case .greeting = stage { stage = .serving }
     }
 

@@ -120,7 +120,13 @@ struct ChildLauncher: Sendable {
         }
         var missing = jail.missing(for: role)
         let group = makeGroup(role, jail, &missing)
-        let process = try spawn(arguments, all, &plan, &missing)
+        let process: ChildProcess
+        do throws(SystemCallError) {
+            process = try spawn(arguments, all, &plan, &missing)
+        } catch {
+            group?.remove()
+            throw error
+        }
         if let group { join(group, process.processID, &missing) }
         // Our copies of the child's ends must be gone, or its death would not show on them.
         theirs.close()
@@ -129,6 +135,9 @@ struct ChildLauncher: Sendable {
             process: process, control: ours, output: reader, violations: violations?.first.take(),
             jail: ChildJail(role: role, plan: plan, group: group, missing: missing))
     }
+
+    /// What the system says where namespaces are not to be had.
+    private static let namespaceRefusals = [EPERM, EACCES, EINVAL, ENOSPC, EUSERS, ENOSYS]
 
     /// Where namespaces are refused the child is born without; that is noted, and its plan says so.
     private func spawn(
@@ -143,7 +152,9 @@ struct ChildLauncher: Sendable {
                     environment: Self.environment, descriptors: descriptors,
                     namespaces: plan.bornIn)
             } catch {
-                missing.append(MissingMeasure(.namespaces, step: error.call, code: error.code))
+                // Only a refusal: with a shortage, waiting helps, and going without would not be asked.
+                guard Self.namespaceRefusals.contains(error.code) else { throw error }
+                missing.append(MissingMeasure(.namespaces, step: "clone", code: error.code))
                 plan.bornIn = []
                 plan.enters = []
             }

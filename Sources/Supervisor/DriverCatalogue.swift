@@ -67,6 +67,16 @@ final class DriverCatalogue {
         }
     }
 
+    /// Looks again at what could not be used: it may have been a bad moment.
+    func forgetUnusable() {
+        results = results.filter {
+            switch $0.value {
+            case .usable: true
+            case .unusable: false
+            }
+        }
+    }
+
     private func result(of name: DriverName) -> ProbeResult {
         if let known = results[name] { return known }
         let result = DriverProbe.run(name, programs: programs)

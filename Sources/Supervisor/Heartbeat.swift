@@ -33,10 +33,15 @@ struct Heartbeat: Hashable {
     private var stage = Stage.off
     private var sequence: UInt32 = 0
 
-    /// From now on it has to answer.
-    mutating func begin(at now: UInt64) {
-        guard stage == .off else { return }
-        stage = .resting(until: now + Self.interval)
+    /// From now on it has to answer, or after a while in which it may be busy.
+    ///
+    /// Beginning again can bring the first question forward, and never back.
+    mutating func begin(at now: UInt64, after delay: UInt64 = interval) {
+        switch stage {
+        case .off: stage = .resting(until: now + delay)
+        case .resting(let end): stage = .resting(until: min(end, now + delay))
+        case .asked: break
+        }
     }
 
     var isDegraded: Bool {

@@ -15,6 +15,9 @@ extension Sandbox {
         guard stub.client == nil else {
             return .conflict("\(name) is being debugged by \(stub.client ?? "a client")")
         }
+        guard [.waiting, .stoppedByDebugger].contains(condition.state) else {
+            return .conflict("\(name) is not held (\(condition.state.rawValue))")
+        }
         worker.send(WorkerOrder.resume)
         return .accepted(status)
     }
@@ -25,11 +28,17 @@ extension Sandbox {
             return .conflict("\(name) is there already (\(condition.state.rawValue))")
         }
         workerHistory.forgive()
+        drivers.forgetUnusable()
         holdsGuest = true
         worker.afterEnd(.restart)
         if worker.child == nil {
             worker.leaveVacant()
+            if door.tcpProblem != nil { closeDoor() }
             start()
+            // It failed before there was a worker; so soon nothing else can end it.
+            guard condition.state != .failed else {
+                return .conflict("\(name) does not start: \(condition.lastError ?? "")")
+            }
         }
         return .accepted(status)
     }
@@ -65,8 +74,8 @@ extension Sandbox {
         guard worker.child != nil, !condition.isOver else {
             return .conflict("\(name) has no running worker")
         }
-        // A stub that died too often has closed the door behind it.
-        openDoor()
+        // A stub that died too often has closed the door behind it, and a port may be free by now.
+        reopenDoor()
         guard door.isOpen else { return .conflict("\(name) has no debug socket") }
         stub.restart(at: monotonicNanoseconds())
         return .accepted(status)
@@ -77,8 +86,8 @@ extension Sandbox {
             name: name.text, state: condition.state,
             since: Timestamp.text(secondsSinceEpoch: condition.since),
             debug: DebugStatus(
-                state: stub.doorState, address: door.address, unixSocket: door.unixPath,
-                client: stub.client, detail: door.tcpProblem))
+                state: doorState, address: door.address, unixSocket: door.unixPath,
+                client: stub.client, detail: doorProblem ?? door.tcpProblem))
         status.restarts = max(0, generation - 1)
         status.generation = generation
         status.driver = driver.map {
@@ -97,6 +106,12 @@ extension Sandbox {
             .filter { $0.1?.heartbeat.isDegraded ?? false }.map(\.0)
         status.unresponsive = silent.isEmpty ? nil : silent
         return status
+    }
+
+    /// A door that is open while the next guest is awaited is served again with it.
+    private var doorState: DebugDoorState {
+        stub.doorState == .off && door.isOpen && worker.nextStart != nil
+            ? .restarting : stub.doorState
     }
 
     func details(source: String) -> SandboxDetails {

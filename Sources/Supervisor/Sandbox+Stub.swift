@@ -11,11 +11,18 @@ extension Sandbox {
     /// Binds what the configuration asks for; does nothing while the door is open.
     func openDoor() {
         guard !door.isOpen else { return }
+        doorProblem = nil
         door = DebugDoor.open(settings, paths: paths)
         if let problem = door.tcpProblem { log.error("debug.port-busy", sandbox: name, problem) }
         if let warning = door.remoteWarning { log.warning("debug.remote", sandbox: name, warning) }
         if let problem = door.unixProblem { log.error("debug.socket", sandbox: name, problem) }
         if !door.isOpen { stub.close(settings.debug.isEnabled ? .unavailable : .off) }
+    }
+
+    /// Opens the door anew if it lacks something that may be had by now.
+    func reopenDoor() {
+        if door.tcpProblem != nil { closeDoor() }
+        openDoor()
     }
 
     /// Nobody can connect any more; a client would only wait for a stub that does not come.
@@ -52,12 +59,12 @@ extension Sandbox {
 
     func serveStub(now: UInt64) {
         if let child = stub.child {
-            if child.isHeard(at: now), hearStub(child) { child.rest(at: now) }
+            if child.isHeard(at: now), hearStub(child) { child.rest(at: monotonicNanoseconds()) }
             if let deadline = child.deadline, now >= deadline { child.kill() }
             if let call = child.forbiddenCall() { violated(child, "stub", call) }
             _ = keepAlive(child, "stub", now: now, ping: StubOrder.ping)
             if let end = child.reap() {
-                while hearStub(child) {}
+                for _ in 0..<Self.lastTurnsMax where !hearStub(child) { break }
                 _ = child.leaveGroup()
                 stubEnded(end, now: now)
             }
@@ -122,11 +129,17 @@ extension Sandbox {
                 "stub.exited", sandbox: name,
                 "the stub ended: \(end); the guest is untouched, a new stub comes in \(delay) ms")
         case .gaveUp: stubGaveUp("the stub ended: \(end)")
+        case .useless:
+            doorProblem = "the stub was refused"
+            closeDoor()
+            // Nobody can come whom the guest could wait for.
+            if condition.state == .waiting { worker.child?.send(WorkerOrder.resume) }
         }
         dismissWorker()
     }
 
     private func stubGaveUp(_ reason: String) {
+        doorProblem = "stubs died too often"
         closeDoor()
         log.error(
             "stub.gave-up", sandbox: name,

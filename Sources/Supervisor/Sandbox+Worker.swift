@@ -52,7 +52,9 @@ extension Sandbox {
     private func giveUp(_ reason: String) {
         worker.afterEnd(.giveUp)
         enter(.failed, reason)
-        if worker.child == nil { stub.workerIsGone() }
+        guard worker.child == nil else { return }
+        stub.workerIsGone()
+        if isQuiet { settle() }
     }
 
     // MARK: Turn
@@ -63,7 +65,7 @@ extension Sandbox {
             start()
         }
         guard let child = worker.child else { return }
-        if child.isHeard(at: now), hearWorker(child) { child.rest(at: now) }
+        if child.isHeard(at: now), hearWorker(child) { child.rest(at: monotonicNanoseconds()) }
         if let deadline = child.deadline, now >= deadline {
             if child.isGreeting { child.endReason = "the worker did not report within 5 s" }
             child.kill()
@@ -77,7 +79,7 @@ extension Sandbox {
         }
         guard let end = child.reap() else { return }
         // Its last words are still in the socket, more than one turn's if it spoke much.
-        while hearWorker(child) {}
+        for _ in 0..<Self.lastTurnsMax where !hearWorker(child) { break }
         // No later report would come if this is the end of everything.
         voices.report(at: .max)
         removeSocket(paths.workerSocket)
@@ -96,10 +98,25 @@ extension Sandbox {
             for notice in try child.notices(WorkerNotice.self) { take(notice, from: child) }
             return child.isTurnFull
         } catch {
-            log.error("worker.protocol", sandbox: name, "\(error); the worker is killed")
-            child.endReason = "the worker broke the protocol: \(error)"
-            child.kill()
+            breakOff(child, "\(error)")
             return false
+        }
+    }
+
+    /// With a broken worker there is no arguing.
+    private func breakOff(_ child: Child, _ reason: String) {
+        guard !child.isLost else { return }
+        log.error("worker.protocol", sandbox: name, "\(reason); the worker is killed")
+        child.endReason = "the worker broke the protocol: \(reason)"
+        child.kill()
+    }
+
+    /// What a worker can know; the other states are the supervisor's to enter.
+    private static func isReportable(_ state: SandboxState) -> Bool {
+        switch state {
+        case .waiting, .ready, .running, .stoppedByDebugger, .crashed, .failed, .finished, .stopped:
+            true
+        case .disabled, .starting, .backoff, .stopping: false
         }
     }
 
@@ -107,6 +124,11 @@ extension Sandbox {
         switch notice {
         case .hello(let hello): greet(child, hello)
         case .state(let new, let text):
+            guard Self.isReportable(new), child.hasGreeted || new == .failed else {
+                return breakOff(child, "state \(new.rawValue) is not for it to report now")
+            }
+            // Now it is in its loop; before, it may have had a large image to load.
+            child.heartbeat.begin(at: monotonicNanoseconds())
             // What a worker says that was given up has no weight.
             guard !condition.isStopping, condition.state != .failed else { return }
             // With its guest a worker ends; one that goes on would be out of everybody's reach.
@@ -118,7 +140,7 @@ extension Sandbox {
                 child.endReason = text
                 return
             }
-            enter(new, text)
+            enter(new, text, reported: true)
             // A client ended its guest, and a client does not mean "again".
             if new == .stopped { worker.afterEnd(.stop) }
         case .output(let text):
@@ -140,15 +162,20 @@ extension Sandbox {
         // Without the port that was asked for nobody would come: the guest runs on.
         let canHold = door.isOpen && door.tcpProblem == nil && holdsGuest
         child.send(WorkerOrder.start(WorkerSettings(settings, canHold: canHold)))
-        child.heartbeat.begin(at: monotonicNanoseconds())
+        child.heartbeat.begin(at: monotonicNanoseconds(), after: Self.loadingNanoseconds)
     }
+
+    /// How long a worker may be busy with its image before it has to answer.
+    private static let loadingNanoseconds: UInt64 = 60_000_000_000
 
     // MARK: End
 
     private func workerEnded(_ child: Child, _ end: ProcessEnd, at now: UInt64) {
         stub.workerIsGone()
-        let isFinished = end == .exited(0) && child.endReason == nil && !child.isGreeting
-        switch worker.ended() {
+        let isFinished = end == .exited(0) && child.endReason == nil && child.hasGreeted
+        let afterwards = worker.ended()
+        if afterwards == .policy { holdsGuest = false }
+        switch afterwards {
         case .stop, .giveUp: break
         case .restart: start()
         case .policy where isFinished && settings.restart.policy == .always:
@@ -166,7 +193,6 @@ extension Sandbox {
     /// Another worker comes after a while, unless there were too many already.
     private func restart(because reason: String, at now: UInt64) {
         guard settings.restart.policy != .never else { return giveUp(reason) }
-        holdsGuest = false
         guard let start = workerHistory.noteDeath(at: now, random: randomBits()) else {
             let burst = workerHistory.policy.deathsMax
             log.error(

@@ -28,6 +28,8 @@ final class Sandbox {
     var worker = WorkerPost()
     var workerHistory: RestartHistory
     var door = DebugDoor()
+    /// Why the door was closed although a guest is there.
+    var doorProblem: String?
     var stub = StubPost()
 
     init(
@@ -50,14 +52,19 @@ final class Sandbox {
     var name: SandboxName { settings.name }
 
     /// Enters a state for a reason, and tells of it.
-    func enter(_ new: SandboxState, _ text: String) {
+    ///
+    /// What a worker reported goes on its share of the log: it could alternate for ever.
+    func enter(_ new: SandboxState, _ text: String, reported: Bool = false) {
         let old = condition.state
         guard condition.enter(new, text, at: wallClock().seconds) else { return }
-        log.log(
-            level: SandboxCondition.isTrouble(new) ? .error : .info, "sandbox.state",
-            sandbox: name,
-            "\(old.rawValue) -> \(new.rawValue)" + (text.isEmpty ? "" : ": \(text)"),
-            fields: stateFields)
+        let level: Logger.Level = SandboxCondition.isTrouble(new) ? .error : .info
+        let record = "\(old.rawValue) -> \(new.rawValue)" + (text.isEmpty ? "" : ": \(text)")
+        guard reported else {
+            return log.log(
+                level: level, "sandbox.state", sandbox: name, record, fields: stateFields)
+        }
+        voices.take(
+            record, .processes, event: "sandbox.state", level: level, fields: stateFields)
     }
 
     private var stateFields: [(String, String)] {
@@ -98,12 +105,15 @@ final class Sandbox {
     ///
     /// Not before: a stub has copies of its listening sockets until it ends, and nobody else could
     /// bind the port.
-    private func settle() {
+    func settle() {
         closeDoor()
         if condition.state == .stopping { enter(.stopped, "") }
     }
 
     // MARK: What both children have in common
+
+    /// A process may have left its output to another one, which goes on.
+    static let lastTurnsMax = 16
 
     func accepts(_ hello: Hello, of role: String, _ child: Child) -> Bool {
         guard hello.protocolVersion == WireLimits.protocolVersion, hello.buildID == buildID else {
@@ -158,6 +168,9 @@ final class Sandbox {
         case .warn:
             log.warning(
                 "\(role).unresponsive", sandbox: name, "the \(role) has not answered for 5 s")
+            return true
+        case .kill where jail.profile == .developer:
+            // Somebody may be looking into it with a debugger.
             return true
         case .kill:
             log.error(

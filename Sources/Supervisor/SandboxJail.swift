@@ -11,6 +11,9 @@ struct SandboxJail: Sendable {
     private let isRoot: Bool
     private let firstUserID: UInt32
     let groups: ControlGroupTree?
+    /// Somebody who has one of the ids already, for whom the processes would be no strangers; asked
+    /// once, because the database of users may be far away.
+    let userConflict: String?
 
     /// The jail of the sandbox at place `index` of the file, which decides its user ids.
     ///
@@ -23,8 +26,18 @@ struct SandboxJail: Sendable {
         required = settings.isolation.required
         self.settings = settings
         self.isRoot = isRoot
-        self.firstUserID = firstUserID + 2 * UInt32(index)
+        let own = firstUserID + 2 * UInt32(index)
+        self.firstUserID = own
         self.groups = groups
+        userConflict = profile == .strict && isRoot ? Self.conflict(over: own...own + 1) : nil
+    }
+
+    private static func conflict(over identities: ClosedRange<UInt32>) -> String? {
+        for identity in identities {
+            guard let name = userName(of: identity) else { continue }
+            return "user id \(identity) belongs to \(name); set another \"users.base\""
+        }
+        return nil
     }
 
     static func standardProfile(isRoot: Bool) -> IsolationProfile {
@@ -54,16 +67,6 @@ struct SandboxJail: Sendable {
         case .workerKVM, .workerEmulator: firstUserID
         case .stub: firstUserID + 1
         }
-    }
-
-    /// Somebody who has one of the ids already, for whom the processes would be no strangers.
-    var userConflict: String? {
-        guard profile == .strict, isRoot else { return nil }
-        for identity in [firstUserID, firstUserID + 1] {
-            guard let name = userName(of: identity) else { continue }
-            return "user id \(identity) belongs to \(name); set another \"users.base\""
-        }
-        return nil
     }
 
     /// The group for one child, or nil where the profile wants none.
@@ -110,9 +113,11 @@ struct SandboxJail: Sendable {
 
     private func addressSpaceBytes(of role: ConfinedRole) -> UInt64 {
         switch role {
-        case .workerKVM: guestBytesMax + Self.workerAddressSpaceBytes
+        // While it is loaded the image is there twice: as the file, and in the guest.
+        case .workerKVM: guestBytesMax + Self.imageBytesMax + Self.workerAddressSpaceBytes
         case .workerEmulator:
-            guestBytesMax + Self.workerAddressSpaceBytes + Self.codeBufferBytes
+            guestBytesMax + Self.imageBytesMax + Self.workerAddressSpaceBytes
+                + Self.codeBufferBytes
         case .stub: Self.stubAddressSpaceBytes
         }
     }

@@ -41,13 +41,16 @@ struct SandboxLog {
     }
 
     /// Writes what a process said, unless there was too much of it lately.
-    mutating func take(_ text: String, _ voice: Voice, event: String, level: Logger.Level) {
+    mutating func take(
+        _ text: String, _ voice: Voice, event: String, level: Logger.Level,
+        fields: [(String, String)] = []
+    ) {
         guard level >= supervisor.logLevel else { return }
         let byteCount = LogRecord.escaped(text).utf8.count
         guard self[keyPath: voice.budget].admits(byteCount, at: monotonicNanoseconds()) else {
             return
         }
-        supervisor.log(level: level, event, sandbox: name, text)
+        supervisor.log(level: level, event, sandbox: name, text, fields: fields)
     }
 
     /// When dropped text is to be told of.

@@ -27,9 +27,11 @@ struct StubPost {
         case expected
         case restarts(afterMilliseconds: UInt64)
         case gaveUp
+        /// The next one would be refused too.
+        case useless
     }
 
-    private var stage = Stage.vacant(nextStart: .max)
+    private var stage = Stage.closed(.off)
     private var history = RestartHistory(.stub)
     /// The attached client.
     var client: String?
@@ -88,7 +90,7 @@ struct StubPost {
             return noteDeath(at: now, random: random)
         case .held(_, replacement: .useless):
             stage = .gaveUp
-            return .expected
+            return .useless
         case .held, .vacant:
             stage = .closed(.off)
             return .expected

@@ -135,7 +135,7 @@ package enum WorkerProcess {
     }
 
     private static func start(
-        _ machine: any VirtualMachine, _ image: borrowing MappedImage, _ driver: WorkerDriver,
+        _ machine: any VirtualMachine, _ image: consuming MappedImage, _ driver: WorkerDriver,
         _ jail: JailPlan, _ supervisor: SupervisorLink, _ debug: DebugLink
     ) -> WorkerExit {
         let confinement: ConfinementReport
@@ -155,12 +155,14 @@ package enum WorkerProcess {
     }
 
     private static func run(
-        _ machine: any VirtualMachine, _ image: borrowing MappedImage, _ settings: WorkerSettings,
+        _ machine: any VirtualMachine, _ image: consuming MappedImage, _ settings: WorkerSettings,
         _ supervisor: SupervisorLink, _ debug: DebugLink
     ) -> WorkerExit {
         let inputs = GuestInputs(seed: settings.seed)
         do throws(GuestStartError) {
             let guest = try Guest(machine, image: image.bytes, settings: settings, inputs: inputs)
+            // The guest has its own copy of what it needs.
+            image.unmap()
             let loop = VCPULoop(
                 guest: guest, settings: settings, supervisor: supervisor, debug: debug)
             return loop.run()

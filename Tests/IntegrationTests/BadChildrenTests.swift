@@ -60,6 +60,43 @@ extension IntegrationTests {
         }
 
         @Test
+        func `a worker reports no state before it has said that it is confined`() throws {
+            // The frame of `state` running.
+            let frame = #"\056\001\000\000\005\000\000\000\004\000\000\000\000"#
+            try withWorker("printf '\(frame)' >&3; exec sleep 60") { supervisor in
+                try supervisor.waitForEvent("a", "worker.protocol", containing: "state running")
+                try supervisor.waitForEvent("a", "sandbox.state", containing: "-> failed")
+                #expect(!supervisor.log.contains { $0.msg.contains("-> running") })
+            }
+        }
+
+        @Test
+        func `a worker that ends before it has begun is no guest that finished`() throws {
+            try withWorker("exit 0") { supervisor in
+                let record = try supervisor.waitForEvent("a", "sandbox.state")
+                #expect(record.msg.contains("-> failed: the worker ended: exit code 0"))
+            }
+        }
+
+        @Test
+        func `a sandbox that cannot start leaves no open door`() throws {
+            let port = try RunningSupervisor.freePort()
+            let entry = SandboxEntry("a", "/nonexistent/guest", port: port)
+            try RunningSupervisor.with([entry]) { supervisor in
+                try supervisor.waitForEvent("a", "sandbox.state", containing: "-> failed")
+                try Deadline.wait(.seconds(5), for: "the door to close") {
+                    (try? RSPClient(.port(port))) == nil
+                }
+                let (ending, text) = try supervisor.control(["start", "a"])
+                #expect(ending == .exit(75), "\(text)")
+                #expect(text.contains("No such file"), "\(text)")
+                try Deadline.wait(.seconds(5), for: "the door to close") {
+                    (try? RSPClient(.port(port))) == nil
+                }
+            }
+        }
+
+        @Test
         func `a worker that closes its control socket and lives is killed`() throws {
             try withWorker("exec 3>&-; exec sleep 60") { supervisor in
                 try supervisor.waitForEvent("a", "sandbox.state", containing: "signal 9")

@@ -107,7 +107,7 @@ extension IntegrationTests {
                     "worker.exited", "sandbox.state", "stub.gave-up", "stub.failed",
                 ]
                 let errors = supervisor.log.filter {
-                    ["error", "critical"].contains($0.level) && !expected.contains($0.event)
+                    ["error", "fatal"].contains($0.level) && !expected.contains($0.event)
                 }
                 #expect(errors.isEmpty, "\(errors.map { "\($0.event): \($0.msg)" })")
                 #expect(!supervisor.log.contains { $0.msg.contains("-> failed") })

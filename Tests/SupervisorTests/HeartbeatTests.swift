@@ -79,4 +79,14 @@ struct HeartbeatTests {
         heartbeat.begin(at: 900_000_000)
         #expect(heartbeat.nextLook == Self.second)
     }
+
+    @Test func `a child may be given time, and beginning again takes it back`() {
+        var heartbeat = Heartbeat()
+        heartbeat.begin(at: 0, after: 60 * Heartbeat.interval)
+        #expect(heartbeat.nextLook == 60 * Heartbeat.interval)
+        heartbeat.begin(at: 2 * Heartbeat.interval)
+        #expect(heartbeat.nextLook == 3 * Heartbeat.interval)
+        heartbeat.begin(at: 2 * Heartbeat.interval, after: 60 * Heartbeat.interval)
+        #expect(heartbeat.nextLook == 3 * Heartbeat.interval)
+    }
 }

@@ -43,8 +43,8 @@ private struct Row: CustomTestStringConvertible {
         Row(.leavingForAnother, .endWhileUnwanted, .off, .never, .expected),
         Row(.leavingForGood, .endWhileWanted, .off, .never, .expected),
         Row(.leavingForGood, .endWhileUnwanted, .off, .never, .expected),
-        Row(.otherBuild, .endWhileWanted, .unavailable, .never, .expected),
-        Row(.otherBuild, .endWhileUnwanted, .unavailable, .never, .expected),
+        Row(.otherBuild, .endWhileWanted, .unavailable, .never, .useless),
+        Row(.otherBuild, .endWhileUnwanted, .unavailable, .never, .useless),
         // Somebody asks for another one.
         Row(.held, .restart, .restarting),
         Row(.leavingForAnother, .restart, .restarting),
@@ -78,7 +78,7 @@ private struct Row: CustomTestStringConvertible {
         // A greeting that does not fit.
         Row(.held, .anotherBuild, .unavailable),
         Row(.leavingForAnother, .anotherBuild, .unavailable),
-        Row(.new, .anotherBuild, .restarting),
+        Row(.new, .anotherBuild, .off),
         Row(.closed, .anotherBuild, .unavailable),
     ]
 }
