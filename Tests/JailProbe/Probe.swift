@@ -5,6 +5,7 @@
 //     jail-probe ROLE work                        what every confined program does all the time
 //     jail-probe ROLE trap                        a programmer's error
 //     jail-probe ROLE compile                     writes a function to memory and calls it
+//     jail-probe ROLE overrun                     reads behind its memory; only a sanitizer sees it
 //     jail-probe ROLE wait                        one byte on descriptor 3, then waits for its end
 //     jail-probe free wait                        the same without confinement
 //
@@ -33,6 +34,7 @@ enum Probe {
         case "work": work()
         case "trap": preconditionFailure("a trap of the probe")
         case "compile": compile()
+        case "overrun": overrun()
         case "wait": waitForEnd()
         default: exit(usage)
         }
@@ -104,6 +106,14 @@ enum Probe {
         else { exit(notConfined) }
         unsafe place.storeBytes(of: 0xC3, as: UInt8.self)
         unsafe cjailprobe_jump(place)
+    }
+
+    private static func overrun() {
+        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: 16)
+        unsafe bytes.initialize(repeating: 1, count: 16)
+        let behind = unsafe bytes[16]
+        writeToStandardError("\(behind)\n")
+        unsafe bytes.deallocate()
     }
 
     private static func waitForEnd() {

@@ -24,6 +24,9 @@ enum Machine {
     static let runsLongTests =
         ProcessInfo.processInfo.environment["HYPERLIGHT_LONG_TESTS"] != nil
 
+    /// Whether the programs under test have a sanitizer in them: `tools/test --sanitize`.
+    static let isSanitized = ProcessInfo.processInfo.environment["HYPERLIGHT_SANITIZED"] != nil
+
     private static let guestFolder =
         ProcessInfo.processInfo.environment["HYPERLIGHT_GUESTS"] ?? packageRoot + "/.build/guests"
 
