@@ -261,6 +261,10 @@ void cunicorn_run(cunicorn_engine *engine, int is_step, cunicorn_exit *exit) {
     exit->vector = 6;
 }
 
+// Called by a signal handler, where ThreadSanitizer's own locks may be taken already.
+#if defined(__has_feature) && __has_feature(thread_sanitizer)
+__attribute__((disable_sanitizer_instrumentation))
+#endif
 void cunicorn_stop(void *argument) {
     cunicorn_engine *engine = argument;
     engine->is_stopped = 1;

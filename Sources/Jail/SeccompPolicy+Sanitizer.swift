@@ -13,7 +13,7 @@ extension SeccompPolicy {
                     3, required: MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
                     optional: MAP_NORESERVE | MAP_STACK)),
             CallRule("madvise", .int(2, MADV_NOHUGEPAGE)),
-            // Before a function that does not return, it asks where the stacks are.
+            // Before exit and longjmp, which the emulator uses, it asks where the stacks are.
             CallRule("sigaltstack", .null(0)),
         ]
     #else

@@ -13,7 +13,7 @@ final class Child {
     static let endingNanoseconds: UInt64 = 2_000_000_000
 
     let processID: Int32
-    private let born = monotonicNanoseconds()
+    private let born: UInt64
     private let process: ChildProcess
     private let control: MessageSocket
     private let output: LineReader
@@ -38,10 +38,11 @@ final class Child {
     }
 
     init(
-        process: consuming ChildProcess, control: consuming OwnedDescriptor,
+        process: consuming ChildProcess, born: UInt64, control: consuming OwnedDescriptor,
         output: consuming OwnedDescriptor, violations: consuming OwnedDescriptor?, jail: ChildJail
     ) {
         processID = process.processID
+        self.born = born
         self.process = process
         self.control = MessageSocket(control, byteCountMax: WireLimits.controlFrameBytesMax)
         self.output = LineReader(output)
@@ -120,7 +121,7 @@ final class Child {
     @discardableResult
     func send(_ order: some WireMessage) -> Bool { control.send(order.encoded()) }
 
-    /// Since its start.
+    /// Since its start was begun.
     var ageMicroseconds: UInt64 { (monotonicNanoseconds() - born) / 1000 }
 
     /// Whether it has said, in time, that it is confined.

@@ -121,6 +121,7 @@ struct ChildLauncher: Sendable {
         var missing = jail.missing(for: role)
         let group = makeGroup(role, jail, &missing)
         let process: ChildProcess
+        let born = monotonicNanoseconds()
         do throws(SystemCallError) {
             process = try spawn(arguments, all, &plan, &missing)
         } catch {
@@ -132,7 +133,8 @@ struct ChildLauncher: Sendable {
         theirs.close()
         writer.close()
         return Child(
-            process: process, control: ours, output: reader, violations: violations?.first.take(),
+            process: process, born: born, control: ours, output: reader,
+            violations: violations?.first.take(),
             jail: ChildJail(role: role, plan: plan, group: group, missing: missing))
     }
 

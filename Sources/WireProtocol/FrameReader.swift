@@ -47,8 +47,11 @@ package struct FrameReader {
     }
 
     /// Text; bytes that are not UTF-8 become replacement characters.
+    ///
+    /// Those are three bytes each, so the text may have to be cut to stay within the limit.
     mutating func readText(_ field: StaticString) throws(WireError) -> String {
-        String(decoding: try readCounted(max: WireLimits.textBytesMax, field), as: UTF8.self)
+        let bytes = try readCounted(max: WireLimits.textBytesMax, field)
+        return String(decoding: bytes, as: UTF8.self).cutToTextLimit
     }
 
     /// A value of an enum that is stored as a byte.

@@ -40,6 +40,16 @@ package struct FrameWriter {
 
     /// A count of 32 bits and UTF-8; what is above the limit is cut off.
     mutating func append(_ text: String) {
-        appendCounted(Array(text.utf8.prefix(WireLimits.textBytesMax)))
+        appendCounted(Array(text.cutToTextLimit.utf8))
+    }
+}
+
+extension String {
+    /// As many whole characters of Unicode as fit one frame.
+    var cutToTextLimit: String {
+        guard utf8.count > WireLimits.textBytesMax else { return self }
+        var end = utf8.index(startIndex, offsetBy: WireLimits.textBytesMax)
+        while end.samePosition(in: unicodeScalars) == nil { end = utf8.index(before: end) }
+        return String(unicodeScalars[..<end])
     }
 }

@@ -170,7 +170,9 @@ extension IntegrationTests {
             }
         }
 
-        @Test
+        @Test(
+            .disabled(
+                if: Machine.isSanitized, "under a sanitizer a guest prints less than its share"))
         func `a guest that prints for ever gets a share of the log`() throws {
             try RunningSupervisor.with([SandboxEntry("a", "tests/flood")]) { supervisor in
                 for _ in 0..<2 {

@@ -6,6 +6,7 @@
 //     jail-probe ROLE trap                        a programmer's error
 //     jail-probe ROLE abort                       what the C library does when its heap is broken
 //     jail-probe ROLE compile                     writes a function to memory and calls it
+//     jail-probe ROLE overrun                     reads behind its memory; only a sanitizer sees it
 //     jail-probe ROLE wait                        one byte on descriptor 3, then waits for its end
 //     jail-probe ROLE missing                     exit code: one bit a measure that is missing
 //     jail-probe ROLE orphan                      confines itself when descriptor 3 has no other end
@@ -41,6 +42,7 @@ enum Probe {
         case "trap": preconditionFailure("a trap of the probe")
         case "abort": abort()
         case "compile": compile()
+        case "overrun": overrun()
         case "wait": waitForEnd()
         case "missing": exit(missing)
         default: exit(usage)
@@ -127,6 +129,14 @@ enum Probe {
         else { exit(notConfined) }
         unsafe place.storeBytes(of: 0xC3, as: UInt8.self)
         unsafe cjailprobe_jump(place)
+    }
+
+    private static func overrun() {
+        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: 16)
+        unsafe bytes.initialize(repeating: 1, count: 16)
+        let behind = unsafe bytes[16]
+        writeToStandardError("\(behind)\n")
+        unsafe bytes.deallocate()
     }
 
     private static func waitForEnd() {

@@ -137,6 +137,13 @@ import Testing
         #expect(try String(contentsOf: file, encoding: .utf8) == text, "\(text)")
         #expect(SeccompPolicy.sanitizer == [])
     }
+
+    /// Else a clean run under AddressSanitizer would say nothing of workers and stubs.
+    @Test(
+        .enabled(if: isAddressSanitized, "only with AddressSanitizer"), arguments: ProbeRun.roles)
+    func `the sanitizer watches a confined process too`(_ role: String) throws {
+        #expect(try ProbeRun.end([role, "overrun"]) == .exited(1))
+    }
 }
 
 /// Whether this build is one of `tools/test --sanitize`.
@@ -145,3 +152,5 @@ import Testing
 #else
     private let isSanitized = false
 #endif
+
+private let isAddressSanitized = dlsym(nil, "__asan_init") != nil

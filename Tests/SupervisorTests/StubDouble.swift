@@ -24,7 +24,7 @@ final class StubDouble {
             path: "/bin/sleep", arguments: ["sleep", "60"], environment: [],
             descriptors: [(null.rawValue, 0), (null.rawValue, 1), (null.rawValue, 2)])
         child = Child(
-            process: process, control: ours, output: reader, violations: nil,
+            process: process, born: 0, control: ours, output: reader, violations: nil,
             jail: ChildJail(
                 role: .stub, plan: JailPlan(profile: .container), group: nil, missing: []))
         peer = MessageSocket(theirs, byteCountMax: 4096)

@@ -95,6 +95,22 @@ import WireProtocol
         #expect(try WorkerNotice(frame: frame) == .output("\u{FFFD}A"))
     }
 
+    @Test func `replacement characters do not make a text longer than the limit`() throws {
+        let bytes = [UInt8](repeating: 0xFF, count: WireLimits.textBytesMax)
+        let count = UInt32(bytes.count)
+        let prefix = (0..<4).map { UInt8(truncatingIfNeeded: count >> (8 * $0)) }
+        let notice = try WorkerNotice(frame: Frames.make(type: 303, prefix + bytes))
+        let expected = String(repeating: "\u{FFFD}", count: WireLimits.textBytesMax / 3)
+        #expect(notice == .output(expected))
+        #expect(try WorkerNotice(frame: notice.encoded()) == notice)
+    }
+
+    @Test func `a cut text ends with a whole character`() throws {
+        let text = "a" + String(repeating: "ä", count: WireLimits.textBytesMax / 2)
+        let decoded = try WorkerNotice(frame: WorkerNotice.output(text).encoded())
+        #expect(decoded == .output(String(text.dropLast())))
+    }
+
     @Test(arguments: [(UInt8(5), "number of windows"), (4, nil)])
     func `a stop has at most four windows`(_ count: UInt8, field: String?) throws {
         let stop = StopEvent(reason: .stepped, state: VCPUState(), windows: [])

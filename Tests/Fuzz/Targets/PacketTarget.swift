@@ -29,10 +29,10 @@ private func hear(_ input: [UInt8], pieceBytes: Int) -> [Heard] {
     var start = 0
     while start < input.count {
         let end = min(start + pieceBytes, input.count)
-        let piece = Array(input[start..<end])
+        let piece = input.span.extracting(start..<end)
         start = end
         var index = 0
-        while let event = decoder.receive(piece.span, from: &index) {
+        while let event = decoder.receive(piece, from: &index) {
             heard.append(Heard(event: event, body: event == .packet ? decoder.body : []))
         }
     }

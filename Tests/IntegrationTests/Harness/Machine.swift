@@ -32,6 +32,9 @@ enum Machine {
         return (try? program.waitForEnd(.seconds(5))) == .exit(0)
     }()
 
+    /// Whether the programs under test have a sanitizer in them: `tools/test --sanitize`.
+    static let isSanitized = ProcessInfo.processInfo.environment["HYPERLIGHT_SANITIZED"] != nil
+
     private static let guestFolder =
         ProcessInfo.processInfo.environment["HYPERLIGHT_GUESTS"] ?? packageRoot + "/.build/guests"
 
