@@ -9,8 +9,10 @@ import LinuxSystem
 /// It goes on opening files and starting processes, so this is a list of refusals and not one of
 /// permissions. Children inherit the filter and whatever Landlock takes away.
 package struct SupervisorJail: Sendable {
-    /// Whether children need a root's rights to confine themselves: own users, mounts, namespaces.
-    package var confinesByPrivilege: Bool
+    /// Whether this is root and children need a root's rights to confine themselves.
+    package var keepsPrivileges: Bool
+    /// Whether children mount a root folder of their own.
+    package var childrenMount: Bool
     /// Below these folders everything is allowed: sockets come and go there.
     package var ownFolders: [String]
     /// Below these, and from these files, reading and executing.
@@ -21,10 +23,12 @@ package struct SupervisorJail: Sendable {
     package var ports: [UInt16]
 
     package init(
-        confinesByPrivilege: Bool, ownFolders: [String], readable: [String], devices: [String],
+        keepsPrivileges: Bool, childrenMount: Bool, ownFolders: [String], readable: [String],
+        devices: [String],
         ports: [UInt16]
     ) {
-        self.confinesByPrivilege = confinesByPrivilege
+        self.keepsPrivileges = keepsPrivileges
+        self.childrenMount = childrenMount
         self.ownFolders = ownFolders
         self.readable = readable
         self.devices = devices
@@ -52,9 +56,9 @@ package struct SupervisorJail: Sendable {
         attempt(.capabilities) { () throws(SystemCallError) in
             try checked(clinux_set_limit(Int32(RLIMIT_CORE.rawValue), 0), "setrlimit")
             try checked(clinux_set_dumpable(0), "prctl PR_SET_DUMPABLE")
-            try keepCapabilities(confinesByPrivilege ? Self.capabilitiesMax : 0)
+            try keepCapabilities(keepsPrivileges ? Self.capabilitiesMax : 0)
         }
-        if !confinesByPrivilege {
+        if !keepsPrivileges {
             attempt(.noNewPrivileges) { () throws(SystemCallError) in
                 try checked(clinux_set_no_new_privileges(), "prctl PR_SET_NO_NEW_PRIVS")
             }
@@ -99,7 +103,7 @@ package struct SupervisorJail: Sendable {
     private func restrictPlaces() throws(SystemCallError) {
         let abi = try Landlock.abi()
         var rights = LandlockRights.all(of: abi)
-        if confinesByPrivilege { rights.files = 0 }
+        if childrenMount { rights.files = 0 }
         guard rights.files != 0 || rights.ports != 0 || rights.scopes != 0 else { return }
         let ruleset = try Landlock.makeRuleset(rights, abi)
         if rights.files != 0 {

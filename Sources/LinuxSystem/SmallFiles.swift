@@ -46,3 +46,12 @@ package func checkWritable(_ path: String) throws(SystemCallError) {
         throw SystemCallError("access \(path)", code: errno)
     }
 }
+
+/// The folder that a file is really in, all links followed; nil when it is not there.
+package func realFolder(of path: String) -> String? {
+    guard let resolved = unsafe realpath(path, nil) else { return nil }
+    // SAFETY: the function gives a new string, freed once.
+    defer { unsafe free(resolved) }
+    let text = unsafe String(cString: resolved)
+    return text.lastIndex(of: "/").map { String(text[..<$0]) }
+}

@@ -19,6 +19,12 @@ struct ProgramFolder: Sendable {
     }
 
     func path(of program: String) -> String { path + "/" + program }
+
+    /// This folder, and those in which the programs really are when there are only links here.
+    var folders: [String] {
+        let programs = ["hyperlight-worker", "hyperlight-worker-emulator", "hyperlight-gdbstub"]
+        return [path] + programs.compactMap { realFolder(of: self.path(of: $0)) }
+    }
 }
 
 /// Gives birth to workers and stubs: exact descriptors, an almost empty environment.

@@ -19,10 +19,12 @@ extension SupervisorJail {
     ) {
         let images = configuration.sandboxes.flatMap { [$0.guestPath, $0.symbolsPath] }
         self.init(
-            confinesByPrivilege: configuration.hasStrictSandbox,
+            keepsPrivileges: configuration.hasStrictSandbox && isRoot(),
+            childrenMount: configuration.hasStrictSandbox,
             ownFolders: [folder.root],
             readable: images.map(Self.folder) + mappedFolders()
-                + [programs.path, "/proc", "/etc", "/usr", "/lib", "/lib64"],
+                + programs.folders
+                + ["/proc", "/etc", "/usr", "/lib", "/lib64"],
             devices: ["/dev/null", "/dev/kvm", "/dev/mshv"],
             ports: configuration.sandboxes.compactMap(\.debug.port))
     }
