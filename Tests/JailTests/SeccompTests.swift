@@ -58,7 +58,13 @@ import Testing
         print("N8: \(role): \(numbers.count - survivors.count) of \(numbers.count) numbers killed")
     }
 
-    @Test(arguments: ProbeRole.allCases)
+    /// Whether somebody outside answers some calls before our filters can ask about them.
+    private static let isUnderFilter =
+        (try? ProcessStatus.read(processID: getpid()))?.seccompMode != 0
+
+    @Test(
+        .enabled(if: !isUnderFilter, "a filter around the tests answers some calls itself"),
+        arguments: ProbeRole.allCases)
     func `N8: a filter that reports names every such number and lets none through`(
         _ role: ProbeRole
     ) throws {
