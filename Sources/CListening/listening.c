@@ -88,8 +88,9 @@ int clistening_receive_descriptor(int socket) {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(sizeof descriptor)];
     } rights = {0};
+    // CMSG_SPACE rounds up and would have room for a second one.
     struct msghdr message = {.msg_iov = &content, .msg_iovlen = 1, .msg_control = &rights,
-                             .msg_controllen = sizeof rights.bytes};
+                             .msg_controllen = CMSG_LEN(sizeof descriptor)};
     if (recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0) return -errno;
     // There is room for one only: what else came was closed by the kernel.
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);

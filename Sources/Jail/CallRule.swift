@@ -17,8 +17,6 @@ enum ArgumentCondition: Hashable, Sendable {
     case bits(_ argument: UInt32, mask: UInt64, value: UInt64)
     /// The argument as an unsigned number is at most this.
     case atMost(_ argument: UInt32, UInt64)
-    /// The argument as an unsigned number is at least this.
-    case atLeast(_ argument: UInt32, UInt64)
 
     /// The kernel takes this argument as a C `int`, so its upper half does not count.
     static func int(_ argument: UInt32, _ value: Int32) -> ArgumentCondition {

@@ -37,7 +37,7 @@ package func confine(
     try step(.resourceLimits, lowerLimits)
     // Mounting takes capabilities, so the namespaces come before these go.
     if !plan.enters.isEmpty {
-        attempt(.namespaces, &report) { (report) throws(SystemCallError) in
+        try attempt(.namespaces, &report) { (report) throws(SystemCallError) in
             try enterNamespaces(plan.enters, &report.namespaces)
         }
     }
@@ -45,7 +45,7 @@ package func confine(
     try step(.boundingSet, emptyBoundingSet)
     try step(.securebits, lockSecurebits)
     if let identity = plan.identity {
-        attempt(.user, &report) { (_) throws(SystemCallError) in try become(identity) }
+        try attempt(.user, &report) { (_) throws(SystemCallError) in try become(identity) }
     }
     try step(.ambientSet) { () throws(SystemCallError) in
         try checked(clinux_clear_ambient_set(), "prctl PR_CAP_AMBIENT")
@@ -62,7 +62,7 @@ package func confine(
     // The change of user has cleared what the spawn set.
     try step(.parentDeathSignal, dieWithSupervisor)
     if plan.profile.measures.contains(.landlock) {
-        attempt(.landlock, &report) { (report) throws(SystemCallError) in
+        try attempt(.landlock, &report) { (report) throws(SystemCallError) in
             report.landlockABI = try Landlock.denyEverything()
         }
     }
@@ -98,13 +98,18 @@ private func step(
 }
 
 /// Does what the process can live without, and notes what the system said to it.
+///
+/// A shortage is no refusal: whoever could have had the measure a moment later must not go without.
 private func attempt(
     _ measure: IsolationMeasure, _ report: inout ConfinementReport,
     _ action: (inout ConfinementReport) throws(SystemCallError) -> Void
-) {
+) throws(ConfinementError) {
     do throws(SystemCallError) {
         try action(&report)
     } catch {
+        guard ![ENOMEM, EAGAIN, EMFILE, ENFILE].contains(error.code) else {
+            throw ConfinementError(step: .measure(measure), cause: error)
+        }
         report.missing.append(MissingMeasure(measure, step: error.call, code: error.code))
     }
 }

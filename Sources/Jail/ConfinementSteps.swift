@@ -49,13 +49,21 @@ func enterNamespaces(
         (.mount, CLONE_NEWNS), (.network, CLONE_NEWNET), (.ipc, CLONE_NEWIPC),
         (.uts, CLONE_NEWUTS), (.cgroup, CLONE_NEWCGROUP),
     ]
-    let sum = flags.filter { wanted.contains($0.0) }.reduce(0) { $0 | $1.1 }
-    try checked(clinux_unshare(UInt32(bitPattern: sum)), "unshare")
-    entered.formUnion(wanted.subtracting(.mount))
-    guard wanted.contains(.mount) else { return }
-    try checked(clinux_make_mounts_private(), "mount MS_PRIVATE")
-    try checked(clinux_enter_empty_root(), "pivot_root")
-    entered.insert(.mount)
+    // One by one: a limit of one kind must not cost the others.
+    var refusal: SystemCallError?
+    for (namespace, flag) in flags where wanted.contains(namespace) {
+        do throws(SystemCallError) {
+            try checked(clinux_unshare(UInt32(bitPattern: flag)), "unshare")
+            if namespace == .mount {
+                try checked(clinux_make_mounts_private(), "mount MS_PRIVATE")
+                try checked(clinux_enter_empty_root(), "pivot_root")
+            }
+            entered.insert(namespace)
+        } catch {
+            refusal = refusal ?? error
+        }
+    }
+    if let refusal { throw refusal }
 }
 
 func emptyBoundingSet() throws(SystemCallError) {

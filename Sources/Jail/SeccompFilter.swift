@@ -106,8 +106,6 @@ extension ArgumentCondition {
             scmp_arg_cmp(arg: argument, op: SCMP_CMP_MASKED_EQ, datum_a: mask, datum_b: value)
         case .atMost(let argument, let limit):
             scmp_arg_cmp(arg: argument, op: SCMP_CMP_LE, datum_a: limit, datum_b: 0)
-        case .atLeast(let argument, let limit):
-            scmp_arg_cmp(arg: argument, op: SCMP_CMP_GE, datum_a: limit, datum_b: 0)
         }
     }
 }

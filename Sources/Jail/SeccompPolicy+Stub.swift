@@ -8,7 +8,10 @@ extension SeccompPolicy {
             accept(on: ChildDescriptor.Stub.tcpListener),
             accept(on: ChildDescriptor.Stub.unixListener),
             CallRule("getpeername"),
-            CallRule("shutdown"),
+            // Its own end of the worker's socket; elsewhere only the half that means nothing to a
+            // listener, which others share.
+            CallRule("shutdown", .int(0, ChildDescriptor.Stub.worker)),
+            CallRule("shutdown", .int(1, Int32(SHUT_WR))),
         ]
     }
 }

@@ -35,9 +35,10 @@ package struct SupervisorJail: Sendable {
         self.ports = ports
     }
 
-    /// CHOWN, KILL, SETGID, SETUID, SETPCAP and SYS_ADMIN: what `confine` takes for strict children.
+    /// SETGID, SETUID, SETPCAP and SYS_ADMIN, which strict children confine themselves with, and KILL
+    /// for the signals to them.
     package static let capabilitiesMax = Capabilities.set(
-        Capabilities.chown, Capabilities.kill, Capabilities.setGID, Capabilities.setUID,
+        Capabilities.kill, Capabilities.setGID, Capabilities.setUID,
         Capabilities.setPCap, Capabilities.sysAdmin)
 
     /// Gives it all up; call it before another thread exists, once.

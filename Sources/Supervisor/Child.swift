@@ -1,4 +1,5 @@
 import Glibc
+import GuestModel
 import Jail
 import LinuxSystem
 import WireProtocol
@@ -63,6 +64,13 @@ final class Child {
 
     /// The forbidden system call that it made and for which it waits; it must be killed then.
     func forbiddenCall() -> ForbiddenCall? { violations?.look() }
+
+    /// Whether its filter's listener is here, if it has one to send; it comes before the greeting.
+    func hearsViolations() -> Bool {
+        guard jail.plan.reportsViolations, jail.plan.profile != .developer else { return true }
+        if !(violations?.isListening ?? false) { _ = violations?.look() }
+        return violations?.isListening ?? false
+    }
 
     /// At most this many notices, and at most this many bytes of them and one notice more, are taken
     /// in one turn, so that no child can keep the loop busy.

@@ -125,7 +125,7 @@ struct ChildLauncher: Sendable {
             violations = consume pair
         }
         var missing = jail.missing(for: role)
-        let group = makeGroup(role, jail, &missing)
+        var group = makeGroup(role, jail, &missing)
         let process: ChildProcess
         let born = monotonicNanoseconds()
         do throws(SystemCallError) {
@@ -134,7 +134,7 @@ struct ChildLauncher: Sendable {
             group?.remove()
             throw error
         }
-        if let group { join(group, process.processID, &missing) }
+        if let made = group, !join(made, process.processID, &missing) { group = nil }
         // Our copies of the child's ends must be gone, or its death would not show on them.
         theirs.close()
         writer.close()
@@ -186,11 +186,14 @@ struct ChildLauncher: Sendable {
     /// The child has begun to confine itself, but has not seen one byte of its guest.
     private func join(
         _ group: ControlGroup, _ processID: Int32, _ missing: inout [MissingMeasure]
-    ) {
+    ) -> Bool {
         do throws(SystemCallError) {
             try group.add(processID)
+            return true
         } catch {
             missing.append(MissingMeasure(.cgroup, step: error.call, code: error.code))
+            group.remove()
+            return false
         }
     }
 }

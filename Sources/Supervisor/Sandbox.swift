@@ -129,8 +129,10 @@ final class Sandbox {
 
     /// Why a child may not begin, or nil; one that may not is killed.
     func refusal(of child: Child, _ role: String, _ report: ConfinementReport) -> JailRefusal? {
-        let refusal = child.jail.verdict(
+        let verdict = child.jail.verdict(
             on: child.processID, report: report, required: jail.required)
+        let refusal =
+            verdict ?? (child.hearsViolations() ? nil : .mismatch(["no listener of its filter"]))
         guard let refusal else {
             log.debug(
                 "\(role).confined", sandbox: name,

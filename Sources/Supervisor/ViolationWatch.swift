@@ -32,10 +32,11 @@ struct ViolationWatch: ~Copyable {
             listener = SeccompListener(received)
             return nil
         }
-        guard let call = listener?.next() else {
-            listener = nil
-            return nil
-        }
-        return call
+        // None when the call was interrupted meanwhile; the caller makes it again. Without the listener
+        // it would only fail, so it is kept as long as the child lives.
+        return listener?.next()
     }
+
+    /// Whether a forbidden call would be heard of.
+    var isListening: Bool { listener != nil }
 }

@@ -123,7 +123,7 @@ extension IntegrationTests {
         }
 
         private func expectSupervisor(_ view: ProcessView, strict: Bool) throws {
-            let kept = strict ? "00000000002001e1" : "0000000000000000"
+            let kept = strict ? "00000000002001e0" : "0000000000000000"
             for set in ["CapPrm", "CapEff"] { #expect(view[set] == [kept], "\(set)") }
             if Self.isRoot { #expect(view["CapBnd"] == [kept]) }
             for set in ["CapInh", "CapAmb"] { #expect(view[set] == ["0000000000000000"], "\(set)") }

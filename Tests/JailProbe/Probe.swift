@@ -9,6 +9,7 @@
 //     jail-probe ROLE overrun                     reads behind its memory; only a sanitizer sees it
 //     jail-probe ROLE wait                        one byte on descriptor 3, then waits for its end
 //     jail-probe ROLE missing                     exit code: one bit a measure that is missing
+//     jail-probe ROLE landlocked                  tries a file and a signal with all but the filter
 //     jail-probe ROLE orphan                      confines itself when descriptor 3 has no other end
 //     jail-probe free wait                        the same without confinement
 //
@@ -66,7 +67,15 @@ enum Probe {
         default: exit(usage)
         }
         do {
-            let missing = try confine(role, plan).missing.map(\.measure)
+            let report = try confine(role, plan) { () throws(ConfinementError) in
+                // Behind Landlock and before the filter, which would hide it.
+                guard CommandLine.arguments.last == "landlocked" else { return }
+                let file = unsafe open("/etc/passwd", O_RDONLY | O_CLOEXEC)
+                let isDenied = file < 0 && errno == EACCES
+                let cannotSignal = kill(pid_t(parent), 0) < 0 && errno == EPERM
+                exit(isDenied && cannotSignal ? survived : notConfined)
+            }
+            let missing = report.missing.map(\.measure)
             return IsolationMeasure.allCases.enumerated().reduce(0) {
                 missing.contains($1.element) ? $0 | 1 << Int32($1.offset) : $0
             }

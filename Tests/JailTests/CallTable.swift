@@ -87,8 +87,7 @@ extension CallRule {
 extension ArgumentCondition {
     var argument: UInt32 {
         switch self {
-        case .bits(let argument, _, _), .atMost(let argument, _), .atLeast(let argument, _):
-            argument
+        case .bits(let argument, _, _), .atMost(let argument, _): argument
         }
     }
 
@@ -96,7 +95,6 @@ extension ArgumentCondition {
         switch self {
         case .bits(_, let mask, let wanted): value & mask == wanted
         case .atMost(_, let limit): value <= limit
-        case .atLeast(_, let limit): value >= limit
         }
     }
 
@@ -104,7 +102,7 @@ extension ArgumentCondition {
     var inside: UInt64 {
         switch self {
         case .bits(_, _, let value): value
-        case .atMost(_, let limit), .atLeast(_, let limit): limit
+        case .atMost(_, let limit): limit
         }
     }
 
@@ -113,8 +111,7 @@ extension ArgumentCondition {
         switch self {
         case .bits(_, let mask, let value):
             (0..<64).filter { mask >> $0 & 1 == 1 }.map { value ^ (1 << UInt64($0)) }
-        case .atMost(_, let limit): [limit + 1, .max]
-        case .atLeast(_, let limit): [limit - 1, 0]
+        case .atMost(_, let limit): [limit + 1, 1 << 32, 1 << 32 | limit, .max]
         }
     }
 
@@ -125,7 +122,6 @@ extension ArgumentCondition {
         case .bits(let argument, let mask, let value):
             "a\(argument) & \(hex(mask)) == \(hex(value))"
         case .atMost(let argument, let limit): "a\(argument) <= \(limit)"
-        case .atLeast(let argument, let limit): "a\(argument) >= \(limit)"
         }
     }
 }
@@ -156,7 +152,7 @@ enum ForbiddenCalls {
         "prctl 38 1 0 0 0", "seccomp 1 0 @buffer", "setuid 0", "setresuid 0 0 0",
         "capset @buffer 0", "unshare 268435456", "setns 3 0", "mount @path @path 0 0 0",
         "chroot @path", "prlimit64 0 7 0 @buffer", "setrlimit 7 @buffer",
-        "rt_sigaction 14 0 @buffer 8", "setsockopt 3 6 1 @buffer 4",
+        "rt_sigaction 14 0 @buffer 8", "shutdown 4 2", "shutdown 5 0", "setsockopt 3 6 1 @buffer 4",
         // Kernel surface
         "bpf 0 @buffer 0", "io_uring_setup 1 @buffer", "userfaultfd 0", "perf_event_open @buffer",
         "keyctl 0 0 0 0 0", "add_key @path @path 0 0 0", "landlock_create_ruleset 0 0 1",

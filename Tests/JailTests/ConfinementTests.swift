@@ -107,6 +107,15 @@ import Testing
                     namespaces | (Self.isRoot ? user : 0) | (lacksLandlock ? landlock : 0)))
     }
 
+    @Test(
+        .enabled(if: (try? Landlock.abi()) == 7, "needs a kernel with Landlock ABI 7"),
+        arguments: ProbeRun.roles)
+    func `Landlock is in force by itself, before there is a filter`(_ role: String) throws {
+        #expect(try ProbeRun.end([role, "landlocked"]) == ProbeRun.survived)
+        let without = "\(role)/developer,born=0,enters=0"
+        #expect(try ProbeRun.end([without, "landlocked"]) == .exited(70))
+    }
+
     @Test func `a process whose supervisor is gone already does not begin`() throws {
         // Descriptor 3 of this probe is a socket without another end.
         #expect(try ProbeRun.end(["worker", "orphan"]) == .exited(70))

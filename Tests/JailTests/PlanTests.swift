@@ -57,9 +57,9 @@ import Testing
         NSpid:\t99
         Threads:\t7
         CapInh:\t0000000000000000
-        CapPrm:\t00000000002001e1
-        CapEff:\t00000000002001e1
-        CapBnd:\t00000000002001e1
+        CapPrm:\t00000000002001e0
+        CapEff:\t00000000002001e0
+        CapBnd:\t00000000002001e0
         CapAmb:\t0000000000000000
         NoNewPrivs:\t0
         Seccomp:\t0

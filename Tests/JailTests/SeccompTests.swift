@@ -1,6 +1,7 @@
 import CSeccomp
 import Foundation
 import Glibc
+import GuestModel
 import LinuxSystem
 import Testing
 
@@ -107,6 +108,10 @@ import Testing
     @Test(arguments: ProbeRun.roles)
     func `an abort of the C library ends as one`(_ role: String) throws {
         #expect(try ProbeRun.end([role, "abort"]) == .signal(SIGABRT))
+        guard getuid() == 0 else { return }
+        // As the first process of a PID namespace, which its own signals do not reach.
+        let first = try Probe([role, "abort"], namespaces: .pid)
+        #expect(first.waitForEnd() == .signal(SIGSEGV))
     }
 
     @Test(arguments: ProbeRun.roles)
