@@ -94,8 +94,10 @@ package struct ControlGroupTree: Sendable {
     package func makeGroup(
         _ name: String, limits: ControlGroupLimits
     ) throws(SystemCallError) -> ControlGroup {
+        // Joining a hierarchy of version 1 costs milliseconds, so none is joined for nothing.
+        let needed = branches.filter { $0.kind != .cpu || limits.processorPercent != nil }
         let group = ControlGroup(
-            branches: branches.map {
+            branches: needed.map {
                 Branch(kind: $0.kind, folder: $0.folder + "/" + name)
             })
         try group.make(limits)
