@@ -280,7 +280,9 @@ extension IntegrationTests {
                 #expect(text.contains("[Inferior 1 (process "), "\(text)")
                 #expect(text.contains("exited normally]"), "\(text)")
                 try supervisor.waitForEvent("a", "sandbox.state", containing: "-> finished")
-                try #expect(supervisor.status("a").state == .finished)
+                try Deadline.wait(.seconds(5), for: "the end to be told") {
+                    try supervisor.status("a").state == .finished
+                }
             }
         }
 

@@ -37,7 +37,8 @@ import Testing
             "Max pending signals": "64", "Max stack size": "1048576",
             "Max address space": "1073741824",
         ]
-        for (name, value) in expected {
+        // A sanitizer reserves terabytes, so its builds do without that limit.
+        for (name, value) in expected where !isSanitized || name != "Max address space" {
             let line = try #require(limits.split(separator: "\n").first { $0.hasPrefix(name) })
             let words = line.dropFirst(name.count).split(separator: " ")
             #expect(words.prefix(2) == [value[...], value[...]], "\(name)")

@@ -159,9 +159,9 @@ import Testing
 
 /// Whether this build is one of `tools/test --sanitize`.
 #if SANITIZED
-    private let isSanitized = true
+    let isSanitized = true
 #else
-    private let isSanitized = false
+    let isSanitized = false
 #endif
 
 private let isAddressSanitized = dlsym(nil, "__asan_init") != nil
