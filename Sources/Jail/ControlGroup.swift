@@ -1,3 +1,4 @@
+import Glibc
 package import LinuxSystem
 
 /// Where the supervisor may make control groups of its own.
@@ -22,7 +23,7 @@ package struct ControlGroupTree: Sendable {
             return try checkWritable(folder + "/cgroup.subtree_control")
         }
         guard let memory = memberships.separateFolders.first(where: { $0.0 == .memory }) else {
-            throw SystemCallError("memory controller", code: 2)  // ENOENT
+            throw SystemCallError("memory controller", code: ENOENT)
         }
         try checkWritable(memory.1)
     }
@@ -50,7 +51,7 @@ package struct ControlGroupTree: Sendable {
             branches.append(branch)
         }
         guard branches.contains(where: { $0.kind == .memory }) else {
-            throw SystemCallError("memory controller", code: 2)  // ENOENT
+            throw SystemCallError("memory controller", code: ENOENT)
         }
         return ControlGroupTree(branches: branches)
     }
@@ -100,11 +101,18 @@ package struct ControlGroupTree: Sendable {
             branches: needed.map {
                 Branch(kind: $0.kind, folder: $0.folder + "/" + name)
             })
-        try group.make(limits)
+        do throws(SystemCallError) {
+            try group.make(limits)
+        } catch {
+            // A group without one of its limits is none.
+            group.remove()
+            throw error
+        }
         return group
     }
 
-    /// Removes what `make` made; groups with members stay.
+    /// Removes what `make` made; groups with members stay, as does the supervisor's own, which the
+    /// next supervisor here removes.
     package func remove() {
         for branch in branches { removeFolder(branch.folder) }
     }
@@ -145,9 +153,8 @@ package struct ControlGroup: Hashable, Sendable {
             case .memory: try write("memory.limit_in_bytes", "\(limits.memoryBytes)", branch)
             case .pids: try write("pids.max", "\(limits.processes)", branch)
             case .cpu:
-                guard let quota else { continue }
                 try write("cpu.cfs_period_us", "\(period)", branch)
-                try write("cpu.cfs_quota_us", "\(quota)", branch)
+                if let quota { try write("cpu.cfs_quota_us", "\(quota)", branch) }
             }
         }
     }

@@ -1,9 +1,9 @@
 // Supervisor: the process that starts, watches and ends all others.
 //
 // One poll loop on the main thread does all of supervision: it binds the debug sockets, starts one
-// worker and one stub per sandbox, hears what they report, restarts dead stubs and tells of dead
-// workers. The control server runs on threads of its own and reaches this loop only through
-// `CoreMailbox`. No byte of a guest, of a debugger or of RSP is parsed here.
+// worker and one stub per sandbox, hears what they report, and restarts what died, within the
+// sandbox's settings. The control server runs on threads of its own and reaches this loop only
+// through `CoreMailbox`. No byte of a guest, of a debugger or of RSP is parsed here.
 //
 // Start here, then `Sandbox.swift` (one sandbox's life) and `ChildLauncher.swift` (a child's birth).
 
