@@ -247,8 +247,9 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "ControlAPI", "GuestModel", "hyperlight-supervisor", "hyperlight-worker",
+                "CLinux", "ControlAPI", "GuestModel", "hyperlight-supervisor", "hyperlight-worker",
                 "hyperlight-worker-emulator", "hyperlight-gdbstub", "hyperlight-ctl", "jail-probe",
+                "refuse",
             ],
             swiftSettings: strict),
         .testTarget(

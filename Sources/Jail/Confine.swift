@@ -107,7 +107,7 @@ private func attempt(
     do throws(SystemCallError) {
         try action(&report)
     } catch {
-        guard ![ENOMEM, EAGAIN, EMFILE, ENFILE].contains(error.code) else {
+        guard !error.isShortage else {
             throw ConfinementError(step: .measure(measure), cause: error)
         }
         report.missing.append(MissingMeasure(measure, step: error.call, code: error.code))

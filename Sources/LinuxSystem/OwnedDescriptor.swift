@@ -53,6 +53,11 @@ package struct SystemCallError: Error, Hashable, CustomStringConvertible {
 
     /// The call and what the system says, for example "open: No such file or directory".
     package var description: String { "\(call): \(errorText(code))" }
+
+    /// Whether the system had not enough of something at that moment: the call may succeed later.
+    ///
+    /// A full file system is not among them: `ENOSPC` is also what a limit on namespaces says, for good.
+    package var isShortage: Bool { [EMFILE, ENFILE, EAGAIN, ENOMEM].contains(code) }
 }
 
 /// What the system says of an errno.

@@ -217,21 +217,19 @@ enum LaunchError: Error, CustomStringConvertible {
     }
 
     private static func shortage(_ error: SystemCallError) -> String {
-        error.isShortage ? "out of resources: " : ""
+        error.mayPass ? "out of resources: " : ""
     }
 
     /// Whether the same start could succeed later.
     var isShortage: Bool {
         switch self {
         case .noDescriptors: true
-        case .image(_, let error), .path(_, let error), .system(let error): error.isShortage
+        case .image(_, let error), .path(_, let error), .system(let error): error.mayPass
         }
     }
 }
 
 extension SystemCallError {
-    /// Whether the system had not enough of something at that moment.
-    var isShortage: Bool {
-        [EMFILE, ENFILE, EAGAIN, ENOMEM, ENOSPC, EDQUOT].contains(code)
-    }
+    /// Whether there was not enough of something, a file system's room among it.
+    fileprivate var mayPass: Bool { isShortage || [ENOSPC, EDQUOT].contains(code) }
 }

@@ -145,7 +145,8 @@ package enum WorkerProcess {
             }
         } catch {
             supervisor.report(.failed, "not confined: \(error)")
-            return .notConfined
+            // What was only short may be there for the next worker.
+            return error.cause.isShortage ? .systemError : .notConfined
         }
         let hello = Hello(buildID: buildID, confinement: confinement)
         guard supervisor.send(.hello(hello)),

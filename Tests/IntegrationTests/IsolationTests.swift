@@ -228,6 +228,25 @@ extension IntegrationTests {
             }
         }
 
+        @Test(.enabled(if: Machine.hasLandlock, "needs a kernel with Landlock"))
+        func `a measure that is only short is not gone without, and a later worker tries again`()
+            throws
+        {
+            try RunningSupervisor.with(
+                [Self.entry("a", .emulator, "container")],
+                starter: [Machine.program("refuse"), "memory"]
+            ) { supervisor in
+                try supervisor.waitForEvent(
+                    "a", "sandbox.state",
+                    containing: "not confined: landlock: landlock_restrict_self: Cannot allocate")
+                try supervisor.waitForEvent("a", "worker.exited", containing: "71")
+                try Deadline.wait(.seconds(5), for: "the next worker") {
+                    try supervisor.status("a").generation >= 2
+                }
+                #expect(!supervisor.log.contains { $0.msg.contains("-> running") })
+            }
+        }
+
         @Test func `a measure that the profile does not have cannot be required`() throws {
             var entry = Self.entry("a", .emulator, "container")
             entry.isolation?.require = ["cgroup"]

@@ -2,6 +2,7 @@
 //
 //     refuse userns PROGRAM [ARGUMENT...]     without user namespaces, as hardened distributions have it
 //     refuse landlock PROGRAM [ARGUMENT...]   without Landlock, as old kernels have it
+//     refuse memory PROGRAM [ARGUMENT...]     without the memory that entering a Landlock domain takes
 //
 // A seccomp filter answers the calls with the error that such a machine gives; the program and all
 // that it starts have it. Everything else works as before: root keeps its rights, no_new_privs stays off.
@@ -50,6 +51,7 @@ enum Refuse {
                 Rule(name: "clone3", error: ENOSYS),
             ]
         case "landlock": [Rule(name: "landlock_create_ruleset", error: ENOSYS)]
+        case "memory": [Rule(name: "landlock_restrict_self", error: ENOMEM)]
         default: nil
         }
     }

@@ -1,3 +1,4 @@
+import CLinux
 import Foundation
 import Testing
 
@@ -31,6 +32,8 @@ enum Machine {
         defer { program.end() }
         return (try? program.waitForEnd(.seconds(5))) == .exit(0)
     }()
+
+    static let hasLandlock = clinux_landlock_abi() > 0
 
     /// Whether the programs under test have a sanitizer in them: `tools/test --sanitize`.
     static let isSanitized = ProcessInfo.processInfo.environment["HYPERLIGHT_SANITIZED"] != nil
