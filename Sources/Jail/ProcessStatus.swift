@@ -1,3 +1,4 @@
+import Glibc
 package import LinuxSystem
 
 /// What the kernel says of a process's rights: a part of `/proc/PID/status`.
@@ -25,7 +26,7 @@ package struct ProcessStatus: Hashable, Sendable {
     package static func read(processID: Int32) throws(SystemCallError) -> ProcessStatus {
         let text = try readSmallFile("/proc/\(processID)/status")
         guard let status = ProcessStatus(text: text) else {
-            throw SystemCallError("/proc/\(processID)/status", code: 74)  // EBADMSG
+            throw SystemCallError("/proc/\(processID)/status", code: EBADMSG)
         }
         return status
     }

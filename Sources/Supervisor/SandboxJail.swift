@@ -1,3 +1,4 @@
+import Glibc
 import GuestModel
 import Jail
 import LinuxSystem
@@ -58,7 +59,7 @@ struct SandboxJail: Sendable {
     /// What is missing before a child is even started.
     func missing(for role: ConfinedRole) -> [MissingMeasure] {
         guard profile == .strict, !isRoot else { return [] }
-        return [MissingMeasure(.user, step: "setresuid", code: 1)]  // EPERM, without asking
+        return [MissingMeasure(.user, step: "setresuid", code: EPERM)]  // without asking
     }
 
     /// Two ids a sandbox, so that not even worker and stub can signal each other.
@@ -72,7 +73,7 @@ struct SandboxJail: Sendable {
     /// The group for one child, or nil where the profile wants none.
     func makeGroup(for role: ConfinedRole) throws(SystemCallError) -> ControlGroup? {
         guard profile.measures.contains(.cgroup) else { return nil }
-        guard let groups else { throw SystemCallError("control groups", code: 2) }  // ENOENT
+        guard let groups else { throw SystemCallError("control groups", code: ENOENT) }
         switch role {
         case .workerKVM, .workerEmulator:
             return try groups.makeGroup(
