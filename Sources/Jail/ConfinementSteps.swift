@@ -96,9 +96,7 @@ func emptyCapabilities() throws(SystemCallError) {
 func dieWithSupervisor() throws(SystemCallError) {
     try checked(clinux_set_parent_death_signal(SIGKILL), "prctl PR_SET_PDEATHSIG")
     // In a PID namespace getppid says nothing, but the control socket does.
-    var control = pollfd(fd: ChildDescriptor.control, events: 0, revents: 0)
-    guard unsafe poll(&control, 1, 0) >= 0 else { throw SystemCallError("poll", code: errno) }
-    guard Int32(control.revents) & POLLHUP == 0 else {
+    guard try !isHungUp(ChildDescriptor.control) else {
         throw SystemCallError("supervisor", code: ESRCH)
     }
 }

@@ -44,6 +44,16 @@ package struct PollSet: Sendable {
     }
 }
 
+/// Whether the other end of a socket is closed.
+package func isHungUp(_ descriptor: Int32) throws(SystemCallError) -> Bool {
+    var entry = pollfd(fd: descriptor, events: 0, revents: 0)
+    // Even a call that only looks is interrupted when a signal comes at the wrong moment.
+    while unsafe poll(&entry, 1, 0) < 0 {
+        guard errno == EINTR else { throw SystemCallError("poll", code: errno) }
+    }
+    return Int32(entry.revents) & POLLHUP != 0
+}
+
 /// Time on a clock that never jumps, in nanoseconds since an arbitrary point.
 package func monotonicNanoseconds() -> UInt64 {
     var now = timespec()

@@ -11,6 +11,7 @@
 //     jail-probe ROLE missing                     exit code: one bit a measure that is missing
 //     jail-probe ROLE landlocked                  tries a file and a signal with all but the filter
 //     jail-probe ROLE orphan                      confines itself when descriptor 3 has no other end
+//     jail-probe free interrupted                 looks at descriptor 3 while signals come all the time
 //     jail-probe free wait                        the same without confinement
 //
 // ROLE is worker, emulator or stub; with "@nobody" behind it the probe becomes a plain user first. A
@@ -45,6 +46,7 @@ enum Probe {
         case "compile": compile()
         case "overrun": overrun()
         case "wait": waitForEnd()
+        case "interrupted": lookWhileInterrupted()
         case "missing": exit(missing)
         default: exit(usage)
         }
@@ -146,6 +148,26 @@ enum Probe {
         let behind = unsafe bytes[16]
         writeToStandardError("\(behind)\n")
         unsafe bytes.deallocate()
+    }
+
+    /// Lives on when no look at the socket fails, whenever the signal comes.
+    private static func lookWhileInterrupted() {
+        do throws(SystemCallError) {
+            let flag = UnsafeMutablePointer<UInt8>.allocate(capacity: 1)
+            unsafe flag.initialize(to: 0)
+            unsafe try KickSignal.install(flag: flag)
+            for _ in 0..<1000 {
+                unsafe flag.pointee = 0
+                KickSignal.raise(afterMicroseconds: 50)
+                // Mostly the kernel is at it when the signal comes.
+                repeat {
+                    if try isHungUp(ChildDescriptor.control) { exit(notConfined) }
+                } while unsafe flag.pointee == 0
+            }
+        } catch {
+            writeToStandardError("\(error)\n")
+            exit(notConfined)
+        }
     }
 
     private static func waitForEnd() {

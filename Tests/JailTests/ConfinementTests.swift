@@ -122,6 +122,10 @@ import Testing
         #expect(try ProbeRun.end(["worker", "orphan"]) == .exited(70))
     }
 
+    @Test func `a signal at the wrong moment is no reason to end`() throws {
+        #expect(try ProbeRun.end(["free", "interrupted"]) == ProbeRun.survived)
+    }
+
     @Test(arguments: ProbeRun.roles)
     func `a developer may look into the process`(_ role: String) throws {
         let probe = try Probe(["\(role)/developer,born=0,enters=0", "wait"])
