@@ -3,7 +3,7 @@ import Glibc
 import Hummingbird
 import HummingbirdCore
 package import Logging
-import NIOCore
+package import NIOCore
 import NIOPosix
 import ServiceLifecycle
 
@@ -17,7 +17,7 @@ package final class ControlServer: Sendable {
     private static let headerByteCountMax = 8 << 10
     private static let headerCountMax = 64
     /// A connection that begins no request for this long is closed.
-    private static let idleTimeout = TimeAmount.seconds(10)
+    package static let idleTimeout = TimeAmount.seconds(10)
     /// Beyond this no connection is even accepted; those above what is served are there only to be
     /// closed.
     private static let acceptedCountMax = 2 * ControlLimits.connectionCountMax
@@ -37,9 +37,11 @@ package final class ControlServer: Sendable {
     ///     is removed; the new one gets mode 0660.
     ///   - core: Answers the questions.
     ///   - logger: Of the library only warnings and errors.
+    ///   - idleTimeout: How long a connection may begin no request before it is closed.
     ///   - onReady: Called once the socket listens.
     package init(
         socketPath: String, core: some SupervisorCore, logger: Logger,
+        idleTimeout: TimeAmount = ControlServer.idleTimeout,
         onReady: @escaping @Sendable () -> Void = {}
     ) {
         self.socketPath = socketPath
@@ -49,7 +51,7 @@ package final class ControlServer: Sendable {
             maxHeaderFieldSize: Self.headerByteCountMax,
             maxHeaderListSize: Self.headerByteCountMax, maxHeaderFieldCount: Self.headerCountMax)
         let channel = HTTP1Channel.Configuration(
-            idleTimeout: Self.idleTimeout, httpDecoderConfiguration: decoder)
+            idleTimeout: idleTimeout, httpDecoderConfiguration: decoder)
         let application = Application(
             router: ControlServerRoutes.router(core: core, log: logger),
             server: HTTPServerBuilder { responder in
