@@ -10,6 +10,8 @@ package enum StopReason: Hashable, Sendable {
     case stepped
     case softwareBreakpoint(GuestVirtualAddress)
     case hardwareBreakpoint(GuestVirtualAddress)
+    /// The guest used watched memory; the address is the first of the used bytes that is watched.
+    case watchpoint(WatchKind, GuestVirtualAddress)
     /// An `int3` or a debug trap of the guest's own making.
     case guestTrap
     /// The guest cannot go on; its registers and memory can still be read.
@@ -27,6 +29,8 @@ package enum GuestCrash: Hashable, Sendable {
     case unsupportedInstruction(bytes: [UInt8])
     /// OUT or IN on a port that the ABI does not have.
     case unexpectedPort(UInt16)
+    /// An exception that the guest had no answer to and reported (port 102).
+    case exception(CPUException)
     /// The guest reported it itself (port 102): code and text, both chosen by the guest.
     case aborted(code: UInt8, text: String)
     /// The guest broke the rules of its ABI.
@@ -72,6 +76,7 @@ extension GuestCrash: CustomStringConvertible {
             "instruction this driver cannot execute:"
                 + bytes.map { " " + ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
         case .unexpectedPort(let port): "access to unknown port \(port)"
+        case .exception(let exception): "exception \(exception)"
         case .aborted(let code, let text): "abort with code \(code): \(text)"
         case .protocolViolation(let text): text
         case .driverFailure(let text): text

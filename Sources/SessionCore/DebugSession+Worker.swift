@@ -8,7 +8,7 @@ extension DebugSession {
         switch message {
         case .stopped(let event): guestStopped(event)
         case .ended(let end): guestEnded(end)
-        case .done, .refused, .attached, .memory, .extendedState:
+        case .done, .refused, .attached, .memory, .extendedState, .region, .report:
             guard let request = outstanding else {
                 // Only a resume goes without a reply of its own; a refusal of it ends the wait.
                 if case .refused(let refusal) = message, guest == .running {
@@ -202,6 +202,7 @@ extension DebugRefusal {
         case .notSupported: .notSupported
         case .invalid: .malformed
         case .tooManyBreakpoints: .commandFailed
+        case .readOnly: .notWritable
         }
     }
 
@@ -209,6 +210,7 @@ extension DebugRefusal {
         switch self {
         case .crashed: "the guest crashed and can only be read"
         case .tooManyBreakpoints: "too many software breakpoints"
+        case .readOnly: "debug.access of this sandbox is read-only"
         case .notMapped, .noFreeDebugRegister, .running, .notSupported, .invalid: nil
         }
     }

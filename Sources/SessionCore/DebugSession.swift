@@ -20,6 +20,8 @@ package struct DebugSession: Sendable {
         case workerSaid(DebugReply)
         /// The worker's socket ended, or what came from it was no message.
         case workerLost
+        /// Somebody else wants the guest: the client that is there must go.
+        case dropOrdered
         /// The supervisor wants this stub to go.
         case stopOrdered
         /// Time went by; `nextDeadline` says when this is due.
@@ -116,6 +118,7 @@ package struct DebugSession: Sendable {
         case .workerSaid(let reply): if !isWorkerLost { workerSaid(reply) }
         case .workerLost: workerLost()
         case .stopOrdered: leave()
+        case .dropOrdered: if client != .none { closeClient("another debugger took over") }
         case .tick: expire()
         }
         return takeActions()

@@ -25,7 +25,7 @@ struct StoppedGuest: Hashable, Sendable {
         switch reason {
         case .crashed(let crash): crash
         case .entryPoint, .attached, .interrupted, .stepped, .softwareBreakpoint,
-            .hardwareBreakpoint, .guestTrap:
+            .hardwareBreakpoint, .watchpoint, .guestTrap:
             nil
         }
     }

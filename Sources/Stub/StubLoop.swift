@@ -167,6 +167,7 @@ struct StubLoop: ~Copyable {
             do throws(WireError) {
                 switch try StubOrder(frame: frameBuffer, count: count) {
                 case .stop: handle(.stopOrdered)
+                case .dropClient: handle(.dropOrdered)
                 case .ping(let number): answer(number)
                 case .start: exitCode = .internalError
                 }

@@ -64,7 +64,7 @@ package enum StubProgram {
         do throws(WireError) {
             switch try StubOrder(frame: frame, count: count) {
             case .stop: return .success
-            case .ping: return .internalError
+            case .ping, .dropClient: return .internalError
             case .start(let settings):
                 let identity = TargetIdentity(process: UInt64(settings.processID))
                 var loop = StubLoop(descriptors, session: DebugSession(identity: identity))

@@ -97,7 +97,9 @@ extension Sandbox {
             child.greeted()
             child.heartbeat.begin(at: monotonicNanoseconds())
             child.send(
-                StubOrder.start(StubSettings(processID: Self.firstProcessID + UInt32(index))))
+                StubOrder.start(
+                    StubSettings(
+                        processID: Self.firstProcessID + UInt32(index), symbolFileName: "")))
         case .clientAttached(let client):
             stub.client = client
             voices.take(client, .processes, event: "debug.attached", level: .info)

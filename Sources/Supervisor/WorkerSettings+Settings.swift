@@ -14,6 +14,7 @@ extension WorkerSettings {
             holdsForClient: settings.debug.startup == .hold && canHold,
             waitTimeoutMilliseconds: UInt64(settings.debug.waitTimeout / .milliseconds(1)),
             resumesOnDisconnect: settings.debug.onDisconnect == .resume,
+            onCrash: .hold, isDebugReadOnly: false,
             endsOnKill: settings.debug.onKill == .terminate,
             endsWhenReady: settings.mode == .once, seed: randomBits())
     }

@@ -77,22 +77,30 @@ extension StubOrder {
         case .start: 401
         case .stop: 402
         case .ping: 403
+        case .dropClient: 404
         }
     }
 
     package func encodePayload(into writer: inout FrameWriter) {
         switch self {
-        case .start(let settings): writer.append(settings.processID)
-        case .stop: break
+        case .start(let settings):
+            writer.append(settings.processID)
+            writer.append(settings.symbolFileName)
+        case .stop, .dropClient: break
         case .ping(let number): writer.append(number)
         }
     }
 
     package init(wireType: UInt16, from reader: inout FrameReader) throws(WireError) {
         switch wireType {
-        case 401: self = .start(StubSettings(processID: try reader.readUInt32()))
+        case 401:
+            self = .start(
+                StubSettings(
+                    processID: try reader.readUInt32(),
+                    symbolFileName: try reader.readText("symbol file")))
         case 402: self = .stop
         case 403: self = .ping(try reader.readUInt32())
+        case 404: self = .dropClient
         default: throw .unknownType(wireType)
         }
     }
@@ -173,6 +181,8 @@ extension FrameWriter {
         append(settings.holdsForClient)
         append(settings.waitTimeoutMilliseconds)
         append(settings.resumesOnDisconnect)
+        append(settings.onCrash.rawValue)
+        append(settings.isDebugReadOnly)
         append(settings.endsOnKill)
         append(settings.endsWhenReady)
         append(settings.seed)
@@ -225,6 +235,8 @@ extension FrameReader {
             holdsForClient: try readBool("holdsForClient"),
             waitTimeoutMilliseconds: try readUInt64(),
             resumesOnDisconnect: try readBool("resumesOnDisconnect"),
+            onCrash: try readEnum("onCrash"),
+            isDebugReadOnly: try readBool("isDebugReadOnly"),
             endsOnKill: try readBool("endsOnKill"),
             endsWhenReady: try readBool("endsWhenReady"),
             seed: try readUInt64())

@@ -55,6 +55,10 @@ package struct WorkerSettings: Hashable, Sendable {
     package var waitTimeoutMilliseconds: UInt64
     /// A stopped guest goes on when its client is lost.
     package var resumesOnDisconnect: Bool
+    /// What becomes of a guest that crashes.
+    package var onCrash: CrashPolicy
+    /// A client may look at everything and change nothing but where the guest goes on.
+    package var isDebugReadOnly: Bool
     /// The client's kill ends the guest.
     package var endsOnKill: Bool
     /// `mode: once`: the sandbox is finished when its guest is initialised.
@@ -65,7 +69,8 @@ package struct WorkerSettings: Hashable, Sendable {
     package init(
         abi: GuestABIName, heap: UInt64, scratch: UInt64, input: UInt64, output: UInt64,
         acceptsUnversionedGuest: Bool, holdsForClient: Bool, waitTimeoutMilliseconds: UInt64,
-        resumesOnDisconnect: Bool, endsOnKill: Bool, endsWhenReady: Bool, seed: UInt64
+        resumesOnDisconnect: Bool, onCrash: CrashPolicy, isDebugReadOnly: Bool, endsOnKill: Bool,
+        endsWhenReady: Bool, seed: UInt64
     ) {
         self.abi = abi
         self.heap = heap
@@ -76,10 +81,22 @@ package struct WorkerSettings: Hashable, Sendable {
         self.holdsForClient = holdsForClient
         self.waitTimeoutMilliseconds = waitTimeoutMilliseconds
         self.resumesOnDisconnect = resumesOnDisconnect
+        self.onCrash = onCrash
+        self.isDebugReadOnly = isDebugReadOnly
         self.endsOnKill = endsOnKill
         self.endsWhenReady = endsWhenReady
         self.seed = seed
     }
+}
+
+/// What becomes of a guest that crashes.
+package enum CrashPolicy: UInt8, Hashable, Sendable, CaseIterable {
+    /// It ends at once, whoever looks.
+    case end = 0
+    /// It stays readable while a client is attached.
+    case hold = 1
+    /// It stays readable until a client has come and gone.
+    case wait = 2
 }
 
 /// What a worker tells the supervisor.
@@ -103,14 +120,19 @@ package enum StubOrder: WireMessage, Hashable {
     case stop
     /// Answer with the same number.
     case ping(UInt32)
+    /// Let the client that is attached go, because somebody else wants the guest.
+    case dropClient
 }
 
 package struct StubSettings: Hashable, Sendable {
     /// The process id that clients are shown; one that cannot exist on this machine.
     package var processID: UInt32
+    /// The name of the file with symbols as clients are shown it; empty when there is none to read.
+    package var symbolFileName: String
 
-    package init(processID: UInt32) {
+    package init(processID: UInt32, symbolFileName: String) {
         self.processID = processID
+        self.symbolFileName = symbolFileName
     }
 }
 

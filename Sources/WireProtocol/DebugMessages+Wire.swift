@@ -14,12 +14,19 @@ extension DebugRequest {
         case .interrupt: 9
         case .detach: 10
         case .writeState: 11
+        case .insertWatchpoint: 12
+        case .removeWatchpoint: 13
+        case .describeRegion: 14
+        case .readPhysicalMemory: 15
+        case .writePhysicalMemory: 16
+        case .restartGuest: 17
+        case .inspect: 18
         }
     }
 
     package func encodePayload(into writer: inout FrameWriter) {
         switch self {
-        case .attach, .readExtendedState, .interrupt: break
+        case .attach, .readExtendedState, .interrupt, .restartGuest: break
         case .readMemory(let address, let byteCount):
             writer.append(address.rawValue)
             writer.append(byteCount)
@@ -35,6 +42,16 @@ extension DebugRequest {
         case .insertBreakpoint(let kind, let address), .removeBreakpoint(let kind, let address):
             writer.append(kind.rawValue)
             writer.append(address.rawValue)
+        case .insertWatchpoint(let watchpoint), .removeWatchpoint(let watchpoint):
+            writer.append(watchpoint)
+        case .describeRegion(let address): writer.append(address.rawValue)
+        case .readPhysicalMemory(let address, let byteCount):
+            writer.append(address.rawValue)
+            writer.append(byteCount)
+        case .writePhysicalMemory(let address, let bytes):
+            writer.append(address.rawValue)
+            writer.appendCounted(bytes)
+        case .inspect(let inspection): writer.append(inspection)
         case .resume(let mode): writer.append(mode)
         case .detach(let mode): writer.append(mode.rawValue)
         }
@@ -45,9 +62,7 @@ extension DebugRequest {
         case 1: self = .attach
         case 2:
             let address = try reader.readVirtualAddress()
-            let byteCount = try reader.readUInt32()
-            guard byteCount <= WireLimits.memoryBytesMax else { throw .badValue("memory length") }
-            self = .readMemory(address, byteCount: byteCount)
+            self = .readMemory(address, byteCount: try reader.readMemoryLength())
         case 3:
             let address = try reader.readVirtualAddress()
             self = .writeMemory(
@@ -68,6 +83,18 @@ extension DebugRequest {
                 StateWrite(
                     general: try reader.readRegisterFile(), fsBase: try reader.readUInt64(),
                     gsBase: try reader.readUInt64(), extended: try reader.readExtendedState()))
+        case 12: self = .insertWatchpoint(try reader.readWatchpoint())
+        case 13: self = .removeWatchpoint(try reader.readWatchpoint())
+        case 14: self = .describeRegion(try reader.readVirtualAddress())
+        case 15:
+            let address = GuestPhysicalAddress(try reader.readUInt64())
+            self = .readPhysicalMemory(address, byteCount: try reader.readMemoryLength())
+        case 16:
+            let address = GuestPhysicalAddress(try reader.readUInt64())
+            self = .writePhysicalMemory(
+                address, try reader.readCounted(max: WireLimits.memoryBytesMax, "memory"))
+        case 17: self = .restartGuest
+        case 18: self = .inspect(try reader.readInspection())
         default: throw .unknownType(wireType)
         }
     }
@@ -83,6 +110,8 @@ extension DebugReply {
         case .extendedState: 105
         case .stopped: 106
         case .ended: 107
+        case .region: 108
+        case .report: 109
         }
     }
 
@@ -98,6 +127,8 @@ extension DebugReply {
         case .extendedState(let state): writer.appendCounted(state?.bytes ?? [])
         case .stopped(let stop): writer.append(stop)
         case .ended(let end): writer.append(end)
+        case .region(let region): writer.append(region)
+        case .report(let text): writer.append(report: text)
         }
     }
 
@@ -116,7 +147,17 @@ extension DebugReply {
         case 105: self = .extendedState(try reader.readExtendedState())
         case 106: self = .stopped(try reader.readStopEvent())
         case 107: self = .ended(try reader.readGuestEnd())
+        case 108: self = .region(try reader.readRegion())
+        case 109: self = .report(try reader.readReport())
         default: throw .unknownType(wireType)
         }
+    }
+}
+
+extension FrameReader {
+    fileprivate mutating func readMemoryLength() throws(WireError) -> UInt32 {
+        let byteCount = try readUInt32()
+        guard byteCount <= WireLimits.memoryBytesMax else { throw .badValue("memory length") }
+        return byteCount
     }
 }

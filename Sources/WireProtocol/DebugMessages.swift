@@ -22,12 +22,45 @@ package enum DebugRequest: WireMessage, Hashable {
     case insertBreakpoint(BreakpointKind, GuestVirtualAddress)
     /// Removing what is not there is no mistake. Reply `done` or `refused`.
     case removeBreakpoint(BreakpointKind, GuestVirtualAddress)
+    /// Inserting twice is one watchpoint; all of it or nothing. Reply `done` or `refused`.
+    case insertWatchpoint(Watchpoint)
+    /// Removing what is not there is no mistake. Reply `done` or `refused`.
+    case removeWatchpoint(Watchpoint)
+    /// What is mapped around an address. Reply `region`.
+    case describeRegion(GuestVirtualAddress)
+    /// As `readMemory`, past the page tables.
+    case readPhysicalMemory(GuestPhysicalAddress, byteCount: UInt32)
+    /// As `writeMemory`, past the page tables.
+    case writePhysicalMemory(GuestPhysicalAddress, [UInt8])
+    /// Loads the guest anew and leaves it at its entry point. Reply `done`, then `stopped`, or
+    /// `refused`.
+    case restartGuest
+    /// Something for people to read. Reply `report`.
+    case inspect(Inspection)
     /// No reply but the next `stopped` or `ended`.
     case resume(ResumeMode)
     /// The guest stops soon, with `stopped(.interrupted)`. Ignored when it stands already.
     case interrupt
     /// Ends the debug session: breakpoints out, bytes restored. Reply `done`, and nothing after it.
     case detach(DetachMode)
+}
+
+/// What a user can ask the worker in words (`monitor` in gdb).
+package enum Inspection: Hashable, Sendable {
+    /// What the guest does, and why.
+    case status
+    /// The last exits of the vCPU.
+    case exits
+    /// Registers that clients have no names for.
+    case registers
+    /// The walk of the page tables for one address.
+    case translate(GuestVirtualAddress)
+    /// What is mapped where.
+    case regions
+    /// The last calls of host functions.
+    case hostCalls
+    /// All of it, with the code at RIP and the top of the stack.
+    case dump
 }
 
 /// All registers that a client may write, for the rare write to others than the general ones.
@@ -74,6 +107,9 @@ package enum DebugReply: WireMessage, Hashable {
     case memory([UInt8])
     /// Nil: this driver has none to show.
     case extendedState(ExtendedState?)
+    case region(MappedRegion)
+    /// Lines for people, each with its line end.
+    case report(String)
     /// Event: the guest stands.
     case stopped(StopEvent)
     /// Event: the guest is no more; the worker closes the connection after it.
@@ -96,6 +132,8 @@ package enum DebugRefusal: UInt8, Hashable, Sendable {
     case invalid = 6
     /// All places for software breakpoints are taken.
     case tooManyBreakpoints = 7
+    /// The sandbox's `debug.access` is read-only.
+    case readOnly = 8
 }
 
 /// What a client wants to know once about the guest.

@@ -11,7 +11,7 @@
 /// Numbers that all programs must agree on.
 package enum WireLimits {
     /// Changes with every incompatible change of a message.
-    package static let protocolVersion: UInt32 = 2
+    package static let protocolVersion: UInt32 = 3
     package static let headerBytes = 8
     package static let payloadBytesMax = 128 * 1024
     package static let frameBytesMax = headerBytes + payloadBytesMax
@@ -21,6 +21,8 @@ package enum WireLimits {
     package static let memoryBytesMax = payloadBytesMax - 16
     /// Text in one frame, in bytes of UTF-8.
     package static let textBytesMax = 8 * 1024
+    /// Text of one inspection, in bytes of UTF-8.
+    package static let reportBytesMax = 64 * 1024
     /// Bytes of one memory window in a stop event.
     package static let windowBytesMax = 1024
     package static let windowsMax = 4

@@ -54,6 +54,12 @@ package struct FrameReader {
         return String(decoding: bytes, as: UTF8.self).cutToTextLimit
     }
 
+    /// Lines for people, up to a limit of their own.
+    mutating func readReport() throws(WireError) -> String {
+        let bytes = try readCounted(max: WireLimits.reportBytesMax, "report")
+        return String(decoding: bytes, as: UTF8.self).cut(toBytes: WireLimits.reportBytesMax)
+    }
+
     /// A value of an enum that is stored as a byte.
     mutating func readEnum<Value: RawRepresentable>(
         _ field: StaticString

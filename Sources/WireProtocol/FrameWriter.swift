@@ -42,13 +42,20 @@ package struct FrameWriter {
     mutating func append(_ text: String) {
         appendCounted(Array(text.cutToTextLimit.utf8))
     }
+
+    /// Lines for people, up to a limit of their own.
+    mutating func append(report text: String) {
+        appendCounted(Array(text.cut(toBytes: WireLimits.reportBytesMax).utf8))
+    }
 }
 
 extension String {
-    /// As many whole characters of Unicode as fit one frame.
-    var cutToTextLimit: String {
-        guard utf8.count > WireLimits.textBytesMax else { return self }
-        var end = utf8.index(startIndex, offsetBy: WireLimits.textBytesMax)
+    var cutToTextLimit: String { cut(toBytes: WireLimits.textBytesMax) }
+
+    /// As many whole characters of Unicode as fit.
+    func cut(toBytes limit: Int) -> String {
+        guard utf8.count > limit else { return self }
+        var end = utf8.index(startIndex, offsetBy: limit)
         while end.samePosition(in: unicodeScalars) == nil { end = utf8.index(before: end) }
         return String(unicodeScalars[..<end])
     }

@@ -76,6 +76,38 @@ extension FrameWriter {
         case .crashed(let crash):
             append(UInt8(7))
             append(crash)
+        case .watchpoint(let kind, let address):
+            append(UInt8(8))
+            append(kind.rawValue)
+            append(address.rawValue)
+        }
+    }
+
+    mutating func append(_ watchpoint: Watchpoint) {
+        append(watchpoint.kind.rawValue)
+        append(watchpoint.range.start.rawValue)
+        append(UInt64(watchpoint.range.byteCount))
+    }
+
+    mutating func append(_ region: MappedRegion) {
+        append(region.start.rawValue)
+        append(region.last.rawValue)
+        append(region.permissions != nil)
+        append(region.permissions?.rawValue ?? 0)
+        append(region.name)
+    }
+
+    mutating func append(_ inspection: Inspection) {
+        switch inspection {
+        case .status: append(UInt8(0))
+        case .exits: append(UInt8(1))
+        case .registers: append(UInt8(2))
+        case .translate(let address):
+            append(UInt8(3))
+            append(address.rawValue)
+        case .regions: append(UInt8(4))
+        case .hostCalls: append(UInt8(5))
+        case .dump: append(UInt8(6))
         }
     }
 
@@ -115,6 +147,12 @@ extension FrameWriter {
         case .driverFailure(let text):
             append(UInt8(7))
             append(text)
+        case .exception(let exception):
+            append(UInt8(8))
+            append(exception.vector)
+            append(exception.errorCode)
+            append(exception.faultAddress != nil)
+            append(exception.faultAddress?.rawValue ?? 0)
         }
     }
 }
@@ -210,7 +248,46 @@ extension FrameReader {
         case 5: return .hardwareBreakpoint(try readVirtualAddress())
         case 6: return .guestTrap
         case 7: return .crashed(try readGuestCrash())
+        case 8:
+            let kind: WatchKind = try readEnum("watch kind")
+            return .watchpoint(kind, try readVirtualAddress())
         default: throw .badValue("stop reason")
+        }
+    }
+
+    mutating func readWatchpoint() throws(WireError) -> Watchpoint {
+        let kind: WatchKind = try readEnum("watch kind")
+        let start = try readVirtualAddress()
+        guard let byteCount = Int(exactly: try readUInt64()),
+            let range = GuestVirtualRange(start: start, byteCount: byteCount),
+            let watchpoint = Watchpoint(kind, range)
+        else { throw .badValue("watched range") }
+        return watchpoint
+    }
+
+    mutating func readRegion() throws(WireError) -> MappedRegion {
+        let start = try readVirtualAddress()
+        let last = try readVirtualAddress()
+        let isMapped = try readBool("permissions")
+        let permissions = MemoryPermissions(rawValue: try readUInt8())
+        guard permissions.isSubset(of: .all),
+            let region = MappedRegion(
+                start: start, last: last, permissions: isMapped ? permissions : nil,
+                name: try readText("region name"))
+        else { throw .badValue("region") }
+        return region
+    }
+
+    mutating func readInspection() throws(WireError) -> Inspection {
+        switch try readUInt8() {
+        case 0: return .status
+        case 1: return .exits
+        case 2: return .registers
+        case 3: return .translate(try readVirtualAddress())
+        case 4: return .regions
+        case 5: return .hostCalls
+        case 6: return .dump
+        default: throw .badValue("inspection")
         }
     }
 
@@ -221,6 +298,15 @@ extension FrameReader {
         case 2: return .killed
         default: throw .badValue("guest end")
         }
+    }
+
+    private mutating func readException() throws(WireError) -> CPUException {
+        let vector = try readUInt8()
+        let errorCode = try readUInt64()
+        let hasAddress = try readBool("fault address")
+        let address = try readVirtualAddress()
+        return CPUException(
+            vector: vector, errorCode: errorCode, faultAddress: hasAddress ? address : nil)
     }
 
     mutating func readGuestCrash() throws(WireError) -> GuestCrash {
@@ -239,6 +325,7 @@ extension FrameReader {
             return .aborted(code: code, text: try readText("abort text"))
         case 6: return .protocolViolation(try readText("violation"))
         case 7: return .driverFailure(try readText("driver failure"))
+        case 8: return .exception(try readException())
         default: throw .badValue("crash")
         }
     }

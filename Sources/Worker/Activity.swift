@@ -78,6 +78,7 @@ extension StopReason {
         case .stepped: "stepped"
         case .softwareBreakpoint(let address), .hardwareBreakpoint(let address):
             "breakpoint at \(hex(address))"
+        case .watchpoint(_, let address): "watchpoint at \(hex(address))"
         case .guestTrap: "a trap of the guest's own"
         case .crashed(let crash): "crashed: \(crash)"
         }

@@ -29,6 +29,9 @@ extension VCPULoop {
             change { () throws(DebugRefusal) in
                 try breakpoints.remove(kind, at: address, in: guest)
             }
+        case .insertWatchpoint, .removeWatchpoint, .describeRegion, .readPhysicalMemory,
+            .writePhysicalMemory, .restartGuest, .inspect:
+            send(.refused(.notSupported))
         }
     }
 

@@ -107,6 +107,15 @@ extension VCPUState {
     }
 }
 
+extension DebugReply {
+    /// All there is, as a hole.
+    static let everythingIsAHole: DebugReply = {
+        let region = MappedRegion(
+            start: GuestVirtualAddress(0), last: GuestVirtualAddress(.max), permissions: nil)
+        return region.map { .region($0) } ?? .refused(.notSupported)
+    }()
+}
+
 extension ExtendedState {
     /// All zeros.
     static let example = ExtendedState(fxsave: [UInt8](repeating: 0, count: byteCount))

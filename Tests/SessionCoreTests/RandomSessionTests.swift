@@ -109,7 +109,16 @@ private struct RandomGame {
         case .readMemory(_, let byteCount):
             let bytes = (0..<Int(byteCount)).map { $0 % 2 == 0 ? 0xC0 : connection }
             say(Bool.random(using: &random) ? .memory(bytes) : .refused(.notMapped))
-        case .writeMemory, .writeRegisters, .writeState, .insertBreakpoint, .removeBreakpoint:
+        case .readPhysicalMemory(_, let byteCount):
+            let bytes = (0..<Int(byteCount)).map { $0 % 2 == 0 ? 0xC0 : connection }
+            say(Bool.random(using: &random) ? .memory(bytes) : .refused(.notMapped))
+        case .describeRegion: say(.everythingIsAHole)
+        case .inspect: say(.report("a line\n"))
+        case .restartGuest:
+            say(.done)
+            stopGuest(.entryPoint)
+        case .writeMemory, .writePhysicalMemory, .writeRegisters, .writeState, .insertBreakpoint,
+            .removeBreakpoint, .insertWatchpoint, .removeWatchpoint:
             say(Bool.random(using: &random) ? .done : .refused(.notMapped))
         case .readExtendedState: say(.extendedState(.example))
         case .resume: isRunning = true
@@ -129,7 +138,8 @@ private struct RandomGame {
     private mutating func say(_ reply: DebugReply) {
         switch reply {
         case .stopped, .ended: break
-        case .done, .refused, .attached, .memory, .extendedState: awaitsReply = false
+        case .done, .refused, .attached, .memory, .extendedState, .region, .report:
+            awaitsReply = false
         }
         take(session.handle(.workerSaid(reply), now: now))
     }
@@ -169,7 +179,9 @@ private struct RandomGame {
         switch request {
         case .interrupt, .resume: break
         case .attach, .readMemory, .writeMemory, .writeRegisters, .writeState, .readExtendedState,
-            .insertBreakpoint, .removeBreakpoint, .detach:
+            .insertBreakpoint, .removeBreakpoint, .insertWatchpoint, .removeWatchpoint,
+            .describeRegion, .readPhysicalMemory, .writePhysicalMemory, .restartGuest, .inspect,
+            .detach:
             if awaitsReply { mistakes.append("two requests at once: \(request)") }
             awaitsReply = true
         }

@@ -38,8 +38,12 @@ struct Recording {
         case .resume: [.stopped(try stop(from: index))]
         case .readMemory: [.memory(Self.unhex(exchanges[index].body ?? []))]
         case .readExtendedState: [.extendedState(try registers(from: index).extended)]
-        case .writeMemory, .writeRegisters, .writeState, .insertBreakpoint, .removeBreakpoint,
-            .detach:
+        case .readPhysicalMemory: [.memory(Self.unhex(exchanges[index].body ?? []))]
+        case .describeRegion: [.everythingIsAHole]
+        case .inspect: [.report("a line\n")]
+        case .restartGuest: [.done, .stopped(try stop(from: index))]
+        case .writeMemory, .writePhysicalMemory, .writeRegisters, .writeState, .insertBreakpoint,
+            .removeBreakpoint, .insertWatchpoint, .removeWatchpoint, .detach:
             [.done]
         case .interrupt: []
         }

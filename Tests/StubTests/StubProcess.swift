@@ -56,7 +56,7 @@ final class StubProcess {
         guard case .hello(let hello) = try notice(),
             hello.protocolVersion == WireLimits.protocolVersion
         else { throw Failure.unexpected("first notice") }
-        order(.start(StubSettings(processID: 0x40_0001)))
+        order(.start(StubSettings(processID: 0x40_0001, symbolFileName: "")))
     }
 
     deinit {

@@ -4,7 +4,7 @@ import WireProtocol
 
 /// Frames of a peer that wants to do harm.
 @Suite struct HostileFrameTests {
-    @Test(arguments: [UInt16(0), 12, 100, 108, 200, 205, 300, 306, 404, 507, 0xFFFF])
+    @Test(arguments: [UInt16(0), 19, 100, 110, 200, 205, 300, 306, 405, 507, 0xFFFF])
     func `an unknown type is named`(_ type: UInt16) {
         let frame = Frames.make(type: type, [])
         #expect(throws: WireError.unknownType(type)) { try DebugRequest(frame: frame) }
@@ -50,9 +50,19 @@ import WireProtocol
         ("reply", 102, hex("00"), "refusal"),
         ("reply", 105, hex("01000000 00"), "length of extended state"),
         ("reply", 105, hex("01020000"), "length of extended state"),
-        ("reply", 106, hex("08"), "stop reason"),
+        ("reply", 106, hex("09"), "stop reason"),
+        ("reply", 106, hex("08 03"), "watch kind"),
+        ("request", 12, hex("00 0000000000000000 0000000000000000"), "watched range"),
+        ("request", 12, hex("00 ffffffffffffffff 0200000000000000"), "watched range"),
+        ("request", 13, hex("03 0000000000000000 0100000000000000"), "watch kind"),
+        ("request", 15, hex("0000000000000000 f1ff0100"), "memory length"),
+        ("request", 18, hex("07"), "inspection"),
+        ("reply", 108, hex("0100000000000000 0000000000000000 01 00 00000000"), "region"),
+        ("reply", 108, hex("0000000000000000 0000000000000000 01 08 00000000"), "region"),
+        ("reply", 109, hex("01000100"), "length of report"),
         ("reply", 107, hex("03"), "guest end"),
-        ("reply", 107, hex("01 08"), "crash"),
+        ("reply", 107, hex("01 09"), "crash"),
+        ("reply", 107, hex("01 08 0e 0200000000000000 02"), "fault address"),
         ("reply", 107, hex("01 01 0000000000000000 03"), "memory access"),
         ("reply", 107, hex("01 03 10000000"), "length of instruction"),
         ("reply", 107, hex("01 06 01200000"), "length of violation"),

@@ -34,11 +34,11 @@ import WireProtocol
     }
 
     @Test func `there is a sample of every type and no two share a number`() {
-        #expect(Set(Samples.requests.map(\.wireType)) == Set(1...11))
-        #expect(Set(Samples.replies.map(\.wireType)) == Set(101...107))
+        #expect(Set(Samples.requests.map(\.wireType)) == Set(1...18))
+        #expect(Set(Samples.replies.map(\.wireType)) == Set(101...109))
         #expect(Set(Samples.workerOrders.map(\.wireType)) == Set(201...204))
         #expect(Set(Samples.workerNotices.map(\.wireType)) == Set(301...305))
-        #expect(Set(Samples.stubOrders.map(\.wireType)) == Set(401...403))
+        #expect(Set(Samples.stubOrders.map(\.wireType)) == Set(401...404))
         #expect(Set(Samples.stubNotices.map(\.wireType)) == Set(501...506))
     }
 

@@ -3,21 +3,44 @@ import WireProtocol
 
 /// At least one message of every kind, and every shape of what they carry.
 enum Samples {
-    static let requests: [DebugRequest] = [
-        .attach, .readMemory(GuestVirtualAddress(0xFFFF_8000_0000_0000), byteCount: 4096),
-        .readMemory(GuestVirtualAddress(0), byteCount: UInt32(WireLimits.memoryBytesMax)),
-        .writeMemory(GuestVirtualAddress(0x1000), [0xCC, 0, 0xFF]),
-        .writeMemory(GuestVirtualAddress(0x1000), []), .writeRegisters(registers),
-        .writeState(StateWrite(general: registers, fsBase: 1, gsBase: .max, extended: nil)),
-        .writeState(
-            StateWrite(general: registers, fsBase: 1, gsBase: 2, extended: extendedState)),
-        .readExtendedState, .insertBreakpoint(.software, GuestVirtualAddress(0x401000)),
-        .insertBreakpoint(.hardware, GuestVirtualAddress(.max)),
-        .removeBreakpoint(.hardware, GuestVirtualAddress(0x401000)), .resume(.continue),
-        .resume(.step),
-        .resume(.stepRange(start: GuestVirtualAddress(0x10), end: GuestVirtualAddress(0x20))),
-        .interrupt, .detach(.asConfigured), .detach(.leaveStopped), .detach(.kill),
+    static let requests: [DebugRequest] =
+        [
+            .attach, .readMemory(GuestVirtualAddress(0xFFFF_8000_0000_0000), byteCount: 4096),
+            .readMemory(GuestVirtualAddress(0), byteCount: UInt32(WireLimits.memoryBytesMax)),
+            .writeMemory(GuestVirtualAddress(0x1000), [0xCC, 0, 0xFF]),
+            .writeMemory(GuestVirtualAddress(0x1000), []), .writeRegisters(registers),
+            .writeState(StateWrite(general: registers, fsBase: 1, gsBase: .max, extended: nil)),
+            .writeState(
+                StateWrite(general: registers, fsBase: 1, gsBase: 2, extended: extendedState)),
+            .readExtendedState, .insertBreakpoint(.software, GuestVirtualAddress(0x401000)),
+            .insertBreakpoint(.hardware, GuestVirtualAddress(.max)),
+            .removeBreakpoint(.hardware, GuestVirtualAddress(0x401000)), .resume(.continue),
+            .resume(.step),
+            .resume(.stepRange(start: GuestVirtualAddress(0x10), end: GuestVirtualAddress(0x20))),
+            .interrupt, .detach(.asConfigured), .detach(.leaveStopped), .detach(.kill),
+            .describeRegion(GuestVirtualAddress(.max)),
+            .readPhysicalMemory(GuestPhysicalAddress(0x1000), byteCount: 8),
+            .writePhysicalMemory(GuestPhysicalAddress(0x1000), [1]), .restartGuest,
+        ] + watchpoints.map { .insertWatchpoint($0) } + watchpoints.map { .removeWatchpoint($0) }
+        + inspections.map { .inspect($0) }
+
+    private static let watchpoints = WatchKind.allCases.compactMap { kind in
+        GuestVirtualRange(start: GuestVirtualAddress(0x1FFF), byteCount: 3)
+            .flatMap { Watchpoint(kind, $0) }
+    }
+
+    private static let inspections: [Inspection] = [
+        .status, .exits, .registers, .translate(GuestVirtualAddress(0x401000)), .regions,
+        .hostCalls, .dump,
     ]
+
+    private static let regions = [
+        (MemoryPermissions.all, "image"), ([.read], ""), ([], "guard"), (nil, ""),
+    ].compactMap { permissions, name in
+        MappedRegion(
+            start: GuestVirtualAddress(0x1000), last: GuestVirtualAddress(.max),
+            permissions: permissions, name: name)
+    }
 
     static let replies: [DebugReply] =
         [
@@ -30,6 +53,7 @@ enum Samples {
         ]
         + reasons.map { .stopped(StopEvent(reason: $0, state: state, windows: [])) }
         + [.stopped(StopEvent(reason: .stepped, state: state, windows: windows))]
+        + regions.map { .region($0) } + [.report(""), .report("a line\nanother\n")]
         + [.ended(.finished), .ended(.killed)] + crashes.map { .ended(.crashed($0)) }
 
     static let workerOrders: [WorkerOrder] = [
@@ -54,7 +78,8 @@ enum Samples {
         + LogLevel.allCases.map { .log($0, "text") } + [.pong(0), .pong(.max)]
 
     static let stubOrders: [StubOrder] = [
-        .start(StubSettings(processID: .max)), .stop, .ping(7),
+        .start(StubSettings(processID: .max, symbolFileName: "/guest/counter.debug")), .stop,
+        .ping(7), .dropClient,
     ]
 
     static let stubNotices: [StubNotice] = [
@@ -94,7 +119,8 @@ enum Samples {
             .entryPoint, .attached, .interrupted, .stepped, .guestTrap,
             .softwareBreakpoint(GuestVirtualAddress(0x401000)),
             .hardwareBreakpoint(GuestVirtualAddress(0x401001)),
-        ] + crashes.map { .crashed($0) }
+        ] + WatchKind.allCases.map { .watchpoint($0, GuestVirtualAddress(0x601010)) }
+        + crashes.map { .crashed($0) }
 
     private static let crashes: [GuestCrash] = [
         .tripleFault, .unmappedAccess(GuestPhysicalAddress(0xFFF), .read),
@@ -103,6 +129,9 @@ enum Samples {
         .unsupportedInstruction(bytes: []),
         .unsupportedInstruction(bytes: Array(repeating: 0x66, count: 15)), .unexpectedPort(.max),
         .aborted(code: 255, text: "panicked"), .protocolViolation("a text"), .driverFailure("b"),
+        .exception(CPUException(vector: 6, errorCode: 0, faultAddress: nil)),
+        .exception(
+            CPUException(vector: 14, errorCode: 2, faultAddress: GuestVirtualAddress(.max))),
     ]
 
     private static let windows = [
@@ -118,6 +147,7 @@ enum Samples {
         WorkerSettings(
             abi: abi, heap: 1, scratch: 2, input: 3, output: .max, acceptsUnversionedGuest: flag,
             holdsForClient: !flag, waitTimeoutMilliseconds: 4, resumesOnDisconnect: flag,
-            endsOnKill: !flag, endsWhenReady: flag, seed: 5)
+            onCrash: flag ? .hold : .wait, isDebugReadOnly: !flag, endsOnKill: !flag,
+            endsWhenReady: flag, seed: 5)
     }
 }

@@ -13,7 +13,8 @@ extension WorkerSettings {
         WorkerSettings(
             abi: .bare, heap: 0, scratch: 0x10000, input: 0, output: 0,
             acceptsUnversionedGuest: false, holdsForClient: false, waitTimeoutMilliseconds: 0,
-            resumesOnDisconnect: true, endsOnKill: false, endsWhenReady: false, seed: 0)
+            resumesOnDisconnect: true, onCrash: .hold, isDebugReadOnly: false, endsOnKill: false,
+            endsWhenReady: false, seed: 0)
     }
 
     static var held: WorkerSettings {

@@ -15,6 +15,7 @@ package enum StopReply: Hashable, Sendable {
         package static let illegalInstruction: UInt8 = 0x04
         package static let trap: UInt8 = 0x05
         package static let abort: UInt8 = 0x06
+        package static let arithmetic: UInt8 = 0x08
         package static let kill: UInt8 = 0x09
         package static let segmentationFault: UInt8 = 0x0B
     }
@@ -25,7 +26,7 @@ extension StopReason {
     package var signal: UInt8 {
         switch self {
         case .entryPoint, .attached, .stepped, .softwareBreakpoint, .hardwareBreakpoint,
-            .guestTrap:
+            .watchpoint, .guestTrap:
             StopReply.Signal.trap
         case .interrupted: StopReply.Signal.interrupt
         case .crashed(let crash): crash.signal
@@ -40,6 +41,21 @@ extension GuestCrash {
         case .tripleFault, .unmappedAccess, .unmappedFetch: StopReply.Signal.segmentationFault
         case .unsupportedInstruction, .driverFailure: StopReply.Signal.illegalInstruction
         case .unexpectedPort, .aborted, .protocolViolation: StopReply.Signal.abort
+        case .exception(let exception): exception.signal
+        }
+    }
+}
+
+extension CPUException {
+    fileprivate var signal: UInt8 {
+        switch vector {
+        case Self.divideError: StopReply.Signal.arithmetic
+        // #DB and #BP that nobody caught.
+        case 1, 3: StopReply.Signal.trap
+        case Self.invalidOpcode: StopReply.Signal.illegalInstruction
+        // #MF and #XM.
+        case 16, 19: StopReply.Signal.arithmetic
+        default: StopReply.Signal.segmentationFault
         }
     }
 }
@@ -99,6 +115,10 @@ extension PacketEncoder {
             if features.contains(.softwareBreakReason) { append("swbreak:;") }
         case .hardwareBreakpoint:
             if features.contains(.hardwareBreakReason) { append("hwbreak:;") }
+        case .watchpoint(let kind, let address):
+            append(kind.stopKey)
+            append(number: address.rawValue)
+            append(";")
         case .entryPoint, .attached, .interrupted, .stepped, .guestTrap, .crashed: break
         }
     }
@@ -114,5 +134,16 @@ extension PacketEncoder {
         append(";11:")
         append(littleEndian: registers.rflags, byteCount: 4)
         append(";")
+    }
+}
+
+extension WatchKind {
+    /// What a stop reply calls it.
+    fileprivate var stopKey: String {
+        switch self {
+        case .write: "watch:"
+        case .read: "rwatch:"
+        case .access: "awatch:"
+        }
     }
 }

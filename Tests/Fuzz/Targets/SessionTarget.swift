@@ -105,12 +105,24 @@ private struct SessionGame {
         case .attach:
             say(.attached(GuestFacts(loadBias: 1, firstSegmentAddress: 2, capabilities: .complete)))
             say(.stopped(stop(choice)))
-        case .readMemory(_, let byteCount):
+        case .readMemory(_, let byteCount), .readPhysicalMemory(_, let byteCount):
             let count = choice % 4 == 0 ? Int(byteCount) / 2 : Int(byteCount)
             say(
                 choice % 4 == 1
                     ? .refused(.notMapped) : .memory(.init(repeating: 0x23, count: count)))
-        case .writeMemory, .writeRegisters, .writeState, .insertBreakpoint, .removeBreakpoint:
+        case .describeRegion(let address):
+            let last = GuestVirtualAddress(.max)
+            guard choice % 4 != 1,
+                let region = MappedRegion(
+                    start: address, last: last, permissions: choice % 2 == 0 ? .all : nil)
+            else { return say(.refused(.notSupported)) }
+            say(.region(region))
+        case .inspect: say(choice % 4 == 1 ? .refused(.notSupported) : .report("a\nb"))
+        case .restartGuest:
+            say(choice % 4 == 1 ? .refused(.notSupported) : .done)
+            if choice % 4 != 1 { say(.stopped(stop(0))) }
+        case .writeMemory, .writePhysicalMemory, .writeRegisters, .writeState, .insertBreakpoint,
+            .removeBreakpoint, .insertWatchpoint, .removeWatchpoint:
             say(choice % 4 == 1 ? .refused(.notSupported) : .done)
         case .readExtendedState:
             let bytes = [UInt8](repeating: choice, count: ExtendedState.byteCount)
@@ -128,6 +140,7 @@ private struct SessionGame {
         let reasons: [StopReason] = [
             .entryPoint, .attached, .interrupted, .stepped, .softwareBreakpoint(address),
             .hardwareBreakpoint(address), .guestTrap, .crashed(.tripleFault),
+            .watchpoint(.access, address),
         ]
         return StopEvent(
             reason: reasons[Int(choice) % reasons.count], state: VCPUState(),
