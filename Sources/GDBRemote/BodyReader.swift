@@ -83,6 +83,16 @@ struct BodyReader {
         return result
     }
 
+    /// Hex pairs up to `end`, which is left for the next, or to the end of the body.
+    mutating func hexBytes(upTo end: Unicode.Scalar) throws(PacketError) -> [UInt8] {
+        let stop = rest.firstIndex(of: UInt8(ascii: end)) ?? bytes.count
+        guard let result = Hex.bytes(of: bytes.span.extracting(index..<stop)) else {
+            throw .malformed
+        }
+        index = stop
+        return result
+    }
+
     /// All that is left, as it is.
     mutating func rawBytesToEnd() -> [UInt8] {
         let result = Array(rest)

@@ -10,6 +10,18 @@ package enum Command: Hashable, Sendable {
     // Connection
     case supportedFeatures(ClientFeatures)
     case startNoAckMode
+    /// What a client turns on by a packet of its own (`QEnableErrorStrings` and the like).
+    case enable(ClientFeatures)
+    /// `!`.
+    case extendedMode
+    /// `qEcho`: the text comes back as it is.
+    case echo([UInt8])
+    /// `qHostInfo`.
+    case hostDescription
+    /// `qProcessInfo`.
+    case processDescription
+    /// `qWatchpointSupportInfo`.
+    case watchpointCount
     /// `qSymbol::`: the client offers to look up symbols.
     case symbolLookupOffer
 
@@ -24,6 +36,14 @@ package enum Command: Hashable, Sendable {
     case selectThread(ThreadID)
     case isThreadAlive(ThreadID)
     case isAttached
+    /// `qThreadStopInfo`.
+    case threadStopReason(ThreadID)
+    /// `jThreadsInfo`.
+    case threadsInJSON
+    /// `vAttach`.
+    case attach(process: UInt64)
+    /// `vRun` and `R`: begin anew at the entry point; only the first one is answered.
+    case restart(wantsReply: Bool)
     case detach(process: UInt64?, staysStopped: Bool)
     /// `k` and `vKill`; only the second one is answered.
     case kill(wantsReply: Bool)
@@ -37,22 +57,43 @@ package enum Command: Hashable, Sendable {
     case writeMemory(GuestVirtualAddress, [UInt8])
     /// `qCRC`.
     case checksumMemory(GuestVirtualAddress, byteCount: UInt64)
+    /// `qSearch:memory`; the pattern has at least one byte.
+    case searchMemory(GuestVirtualAddress, byteCount: UInt64, pattern: [UInt8])
+    /// `qMemoryRegionInfo`.
+    case describeRegion(GuestVirtualAddress)
+    /// `QSaveRegisterState`.
+    case saveRegisters
+    /// `QRestoreRegisterState`: the number that saving answered.
+    case restoreRegisters(UInt64)
 
     // Running
     case insertBreakpoint(BreakpointKind, GuestVirtualAddress)
     case removeBreakpoint(BreakpointKind, GuestVirtualAddress)
+    case insertWatchpoint(Watchpoint)
+    case removeWatchpoint(Watchpoint)
     /// `vCont?`.
     case resumeActions
     case resume([ResumeRequest])
 
     // Objects
-    /// `qXfer:features:read:target.xml`.
-    case targetDescription(offset: Int, byteCount: Int)
-    /// `qXfer:features:read` of any other annex.
+    /// `qXfer`: a piece of one of our objects.
+    case readObject(TransferObject, offset: Int, byteCount: Int)
+    /// `qXfer` of an annex that the object does not have.
     case unknownAnnex
+    case file(FileCommand)
     case sectionOffsets
     /// `qRcmd`: what the user typed after `monitor`.
     case monitor([UInt8])
+}
+
+/// The objects that clients read piece by piece (`qXfer`).
+package enum TransferObject: Hashable, Sendable {
+    /// `features:read:target.xml`: the registers.
+    case targetDescription
+    /// `threads:read`.
+    case threads
+    /// `exec-file:read`: the name of the file with symbols.
+    case executableName
 }
 
 /// How memory travels in the reply.
@@ -79,7 +120,7 @@ extension Command {
         case "M": self = try .writeMemoryHex(&reader)
         case "X": self = try .writeMemoryBinary(&reader)
         case "g": self = try .readRegisters(&reader)
-        case "G": self = .writeRegisters(try reader.hexBytesToEnd())
+        case "G": self = try .writeRegisters(&reader)
         case "p": self = try .readRegister(&reader)
         case "P": self = try .writeRegister(&reader)
         case "Z", "z": self = try .breakpoint(&reader, inserts: first == UInt8(ascii: "Z"))
@@ -87,8 +128,9 @@ extension Command {
         case "C", "S": self = try .resumeWithSignal(&reader, steps: first == UInt8(ascii: "S"))
         case "v": self = try .verbose(&reader)
         case "q": self = try .query(&reader)
-        case "Q": self = reader.isWhole("StartNoAckMode") ? .startNoAckMode : .unsupported
-        case "?", "H", "T", "D", "k":
+        case "Q": self = try .setting(&reader)
+        case "j": self = reader.isWhole("ThreadsInfo") ? .threadsInJSON : .unsupported
+        case "?", "H", "T", "D", "k", "!", "R":
             self = try .lifecycle(&reader, packet: Unicode.Scalar(first))
         default: self = .unsupported
         }
@@ -102,6 +144,16 @@ extension Command {
             _ = try reader.hexNumber()
             return .kill(wantsReply: true)
         }
+        if reader.take(prefix: "Attach;") {
+            let process = try reader.hexNumber()
+            try reader.expectEnd()
+            return .attach(process: process)
+        }
+        // A file name and arguments mean nothing here: there is one guest.
+        if reader.isWhole("Run") || reader.take(prefix: "Run;") {
+            return .restart(wantsReply: true)
+        }
+        if reader.take(prefix: "File:") { return try file(&reader) }
         return .unsupported
     }
 }

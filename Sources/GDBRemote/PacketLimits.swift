@@ -21,4 +21,7 @@ package enum PacketLimits {
 
     /// Most guest bytes in one hex-coded memory reply.
     package static let memoryBytesMax = (bodyBytesMax - 8) / 2
+
+    /// Most bytes of a file in one reply: even if every one of them must be escaped they fit.
+    package static let fileBytesMax = (bodyBytesMax - 16) / 2
 }

@@ -12,7 +12,18 @@ extension DebugSession {
             reply("OK")
             acknowledges = false
             lastReply = []
-        case .symbolLookupOffer: reply("OK")
+        case .symbolLookupOffer, .extendedMode: reply("OK")
+        case .enable(let features):
+            self.features.formUnion(features)
+            reply("OK")
+        case .echo(let text): replyEcho(text)
+        case .hostDescription:
+            features.insert(.lldb)
+            reply { $0.hostDescription() }
+        case .processDescription:
+            let identity = identity
+            reply { $0.processDescription(identity) }
+        case .watchpointCount: reply("num:\(hardwareBreakpointsMax);")
         case .currentThread: replyThread(prefix: "QC")
         case .firstThreads: replyThread(prefix: "m")
         case .moreThreads: reply("l")
@@ -21,18 +32,19 @@ extension DebugSession {
             if identity.matches(thread) { reply("OK") } else { reply(.noSuchThread) }
         case .isAttached: reply("1")
         case .resumeActions: reply("vCont;c;C;s;S;r")
-        case .targetDescription(let offset, let byteCount):
-            let document = TargetDescription.bytes
-            reply { $0.packet(object: document.span, offset: offset, byteCount: byteCount) }
+        case .readObject(let object, let offset, let byteCount):
+            replyObject(object, offset: offset, byteCount: byteCount)
+        case .file(let command): perform(command)
         case .unknownAnnex: reply(.unknownAnnex)
         case .monitor(let text): monitor(text)
         case .sectionOffsets: replyOffsets()
         case .detach(let process, let staysStopped):
             performDetach(process: process, staysStopped: staysStopped)
         case .kill(let wantsReply): performKill(wantsReply: wantsReply)
-        case .stopReason, .readRegisters, .writeRegisters, .readRegister, .writeRegister,
-            .readMemory, .writeMemory, .checksumMemory, .insertBreakpoint, .removeBreakpoint,
-            .resume:
+        case .stopReason, .threadStopReason, .threadsInJSON, .attach, .restart, .readRegisters,
+            .writeRegisters, .readRegister, .writeRegister, .saveRegisters, .restoreRegisters,
+            .readMemory, .writeMemory, .checksumMemory, .searchMemory, .describeRegion,
+            .insertBreakpoint, .removeBreakpoint, .insertWatchpoint, .removeWatchpoint, .resume:
             performOnGuest(command)
         }
     }
@@ -40,9 +52,11 @@ extension DebugSession {
     // MARK: - Without the guest
 
     private mutating func offerFeatures(_ features: ClientFeatures) {
-        self.features = features
-        var offer = "PacketSize=20000;QStartNoAckMode+;qXfer:features:read+;vContSupported+"
-        offer += ";swbreak+;hwbreak+;error-message+;binary-upload+"
+        // lldb asks twice, with what it turned on in between.
+        self.features = features.union(self.features.intersection(.enabledLater))
+        var offer = "PacketSize=20000;QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+"
+        if symbolFile != nil { offer += ";qXfer:exec-file:read+" }
+        offer += ";vContSupported+;swbreak+;hwbreak+;error-message+;binary-upload+;qEcho+"
         if features.contains(.multiprocess) { offer += ";multiprocess+" }
         reply(offer)
     }
@@ -67,29 +81,49 @@ extension DebugSession {
         }
     }
 
-    private mutating func monitor(_ text: [UInt8]) {
-        let words = String(decoding: text.prefix(64), as: UTF8.self)
-            .split(separator: " ").joined(separator: " ")
-        let isHelp = words == "help" || words.isEmpty
-        let lines =
-            isHelp
-            ? ["Commands of this stub:\n", "help    this list\n"]
-            : ["unknown command; try 'monitor help'\n"]
-        let features = features
+    /// For resynchronising after a client lost patience.
+    private mutating func replyEcho(_ text: [UInt8]) {
         reply { encoder in
-            for line in lines { encoder.packet(output: line) }
-            if isHelp {
-                encoder.packet("OK")
-            } else {
+            encoder.start()
+            encoder.append("qEcho:")
+            encoder.append(escaping: text.span)
+            encoder.finish()
+        }
+    }
+
+    private mutating func monitor(_ text: [UInt8]) {
+        switch MonitorCommand(text) {
+        case .help: reply(lines: MonitorCommand.helpLines)
+        case .memory(let isPhysical):
+            readsPhysicalMemory = isPhysical
+            let space = isPhysical ? "physical" : "virtual"
+            reply(lines: ["addresses are \(space) now\n"])
+        case .inspect(let inspection):
+            guard stoppedGuest != nil else { return performOnGuest(.monitor(text)) }
+            send(.inspect(inspection), as: .report)
+        case .mistake(let words):
+            let features = features
+            reply { encoder in
+                encoder.packet(output: words)
                 encoder.packet(.commandFailed, for: features)
             }
         }
     }
 
-    /// The absolute address of the first segment, as gdb takes it.
+    /// Lines for the client's user, then `OK`.
+    mutating func reply(lines: [some StringProtocol]) {
+        reply { encoder in
+            for line in lines { encoder.packet(output: String(line)) }
+            encoder.packet("OK")
+        }
+    }
+
+    /// lldb wants to know how far the image was moved, gdb the address of its first segment.
     private mutating func replyOffsets() {
         guard let facts else { return reply(.workerGone) }
-        let address = facts.loadBias &+ facts.firstSegmentAddress
+        let address =
+            features.contains(.lldb)
+            ? facts.loadBias : facts.loadBias &+ facts.firstSegmentAddress
         reply { encoder in
             encoder.start()
             encoder.append("TextSeg=")
@@ -123,8 +157,8 @@ extension DebugSession {
         case nil:
             send(.detach(mode), as: .detach(followUp))
             guest = .detached
-        case .attach, .memory, .checksum, .memoryWrite, .registerWrite, .stateWrite, .breakpoint,
-            .extendedState, .abandoned:
+        case .attach, .memory, .checksum, .search, .memoryWrite, .registerWrite, .stateWrite,
+            .breakpoint, .extendedState, .region, .report, .restart, .abandoned:
             plannedDetach = PlannedDetach(mode: mode, followUp: followUp)
             deadlines.request = now + Deadlines.requestTime
         case .detach: break

@@ -28,12 +28,27 @@ extension DebugSession {
     private mutating func perform(_ command: Command, on stopped: StoppedGuest) {
         switch command {
         case .stopReason: reply(.stopped(stopped.reason))
+        case .threadStopReason(let thread):
+            guard identity.matches(thread) else { return reply(.noSuchThread) }
+            reply(.stopped(stopped.reason))
+        case .threadsInJSON:
+            reply { $0.threadsInJSON(stopped.reason, registers: stopped.state.general) }
+        case .attach(let process):
+            guard process == identity.process else { return reply(.noSuchThread) }
+            reply(.stopped(stopped.reason))
+        case .restart(let wantsReply):
+            send(.restartGuest, as: .restart(wantsReply: wantsReply))
         case .readRegisters, .readRegister: readRegisters(command, stopped)
         case .writeRegisters, .writeRegister: writeRegisters(command, stopped)
         case .readMemory(let address, let byteCount, let form):
             readMemory(address, byteCount, form, stopped)
         case .checksumMemory(let address, let byteCount):
             readOn(MemoryChecksum(address, byteCount: byteCount))
+        case .searchMemory(let address, let byteCount, let pattern):
+            searchOn(MemorySearch(address, byteCount: byteCount, pattern: pattern))
+        case .describeRegion(let address): send(.describeRegion(address), as: .region)
+        case .saveRegisters: saveRegisters(stopped)
+        case .restoreRegisters(let number): restoreRegisters(number, stopped)
         case .resume(let requests): resume(requests, stopped)
         case .removeBreakpoint(let kind, let address):
             send(.removeBreakpoint(kind, address), as: .breakpoint)
@@ -43,8 +58,22 @@ extension DebugSession {
         case .insertBreakpoint(let kind, let address):
             guard !stopped.isCrashed else { return replyCrashed() }
             send(.insertBreakpoint(kind, address), as: .breakpoint)
+        case .insertWatchpoint(let watchpoint):
+            guard canWatch(watchpoint.kind) else { return reply("") }
+            guard !stopped.isCrashed else { return replyCrashed() }
+            send(.insertWatchpoint(watchpoint), as: .breakpoint)
+        case .removeWatchpoint(let watchpoint):
+            guard canWatch(watchpoint.kind) else { return reply("") }
+            send(.removeWatchpoint(watchpoint), as: .breakpoint)
         default: reply("")
         }
+    }
+
+    /// x86 has no debug register for reads alone.
+    ///
+    /// gdb then watches every access and drops what changed the value; lldb takes any access.
+    private func canWatch(_ kind: WatchKind) -> Bool {
+        kind != .read || features.contains(.lldb)
     }
 
     private mutating func replyCrashed() {
@@ -59,11 +88,21 @@ extension DebugSession {
     ) {
         if byteCount == 0 {
             reply { $0.packet(memory: [UInt8]().span, form: form) }
-        } else if let bytes = stopped.memory(at: address, byteCount: byteCount) {
+        } else if !readsPhysicalMemory,
+            let bytes = stopped.memory(at: address, byteCount: byteCount)
+        {
             reply { $0.packet(memory: bytes.span, form: form) }
         } else {
-            send(.readMemory(address, byteCount: UInt32(byteCount)), as: .memory(form))
+            send(memoryRequest(address, UInt32(byteCount)), as: .memory(form))
         }
+    }
+
+    /// The request for bytes at an address of the kind that this connection uses.
+    private func memoryRequest(_ address: GuestVirtualAddress, _ byteCount: UInt32) -> DebugRequest
+    {
+        readsPhysicalMemory
+            ? .readPhysicalMemory(GuestPhysicalAddress(address.rawValue), byteCount: byteCount)
+            : .readMemory(address, byteCount: byteCount)
     }
 
     private mutating func writeMemory(_ address: GuestVirtualAddress, _ bytes: [UInt8]) {
@@ -73,14 +112,17 @@ extension DebugSession {
             stopped.forgetMemory()
             guest = .stopped(stopped)
         }
-        send(.writeMemory(address, bytes), as: .memoryWrite)
+        let request: DebugRequest =
+            readsPhysicalMemory
+            ? .writePhysicalMemory(GuestPhysicalAddress(address.rawValue), bytes)
+            : .writeMemory(address, bytes)
+        send(request, as: .memoryWrite)
     }
 
     /// Asks for the next piece of a checksum, or answers it.
     mutating func readOn(_ checksum: MemoryChecksum) {
         guard checksum.left == 0 else {
-            let request = DebugRequest.readMemory(
-                checksum.address, byteCount: checksum.pieceCount)
+            let request = memoryRequest(checksum.address, checksum.pieceCount)
             return send(request, as: .checksum(checksum))
         }
         let value = UInt64(checksum.checksum.value.byteSwapped)
@@ -92,7 +134,60 @@ extension DebugSession {
         }
     }
 
+    /// Asks for the next piece of a search, or answers that nothing was found.
+    private mutating func searchOn(_ search: MemorySearch) {
+        guard search.left > 0 else { return reply("0") }
+        send(memoryRequest(search.address, search.pieceCount), as: .search(search))
+    }
+
+    /// Looks at the next bytes of a search.
+    mutating func searched(_ search: MemorySearch, _ bytes: [UInt8]) {
+        var search = search
+        let asked = Int(search.pieceCount)
+        if let place = search.look(at: bytes) {
+            return reply { encoder in
+                encoder.start()
+                encoder.append("1,")
+                encoder.append(number: place.rawValue)
+                encoder.finish()
+            }
+        }
+        // Memory that ends before the search does could not be searched.
+        guard bytes.count == asked else { return reply(.notMapped) }
+        searchOn(search)
+    }
+
     // MARK: - Registers
+
+    /// Registers to come back to after a function call of the client's.
+    private mutating func saveRegisters(_ stopped: StoppedGuest) {
+        guard case .known(let extended) = stopped.extended else {
+            return send(.readExtendedState, as: .extendedState(.saveRegisters))
+        }
+        guard savedRegisters.count < SavedRegisters.countMax else {
+            return reply(.commandFailed, text: "too many saved register states")
+        }
+        let number = (savedRegisters.last?.number ?? 0) + 1
+        savedRegisters.append(
+            SavedRegisters(number: number, state: stopped.state, extended: extended))
+        reply(String(number))
+    }
+
+    private mutating func restoreRegisters(_ number: UInt64, _ stopped: StoppedGuest) {
+        guard let index = savedRegisters.firstIndex(where: { $0.number == number }) else {
+            return reply(.malformed, text: "no such saved register state")
+        }
+        guard !stopped.isCrashed else { return replyCrashed() }
+        let saved = savedRegisters.remove(at: index)
+        var state = stopped.state
+        state.general = saved.state.general
+        state.system.fs.base = saved.state.system.fs.base
+        state.system.gs.base = saved.state.system.gs.base
+        let write = StateWrite(
+            general: state.general, fsBase: state.system.fs.base, gsBase: state.system.gs.base,
+            extended: saved.extended)
+        send(.writeState(write), as: .stateWrite(state, saved.extended))
+    }
 
     private mutating func readRegisters(_ command: Command, _ stopped: StoppedGuest) {
         guard command.needsExtendedState else { return replyRegisters(command, stopped, nil) }
@@ -188,9 +283,9 @@ extension DebugSession {
     }
 
     /// Tells the client that there is no guest any more and gives it time to close.
-    mutating func reportEnd(_ end: StopReply) {
+    mutating func reportEnd(_ end: StopReply, after crash: GuestCrash? = nil) {
         guest = .ended(end)
-        reply(end)
+        reply(end, after: crash)
         deadlines.client = now + Deadlines.lingerTime
     }
 }

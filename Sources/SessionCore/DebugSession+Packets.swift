@@ -46,8 +46,11 @@ extension DebugSession {
         switch outstanding {
         case .detach: return true
         case .attach, .extendedState: return needsWorker(body)
+        case .restart: return true
         case .abandoned, nil: return guest == .attaching && needsWorker(body)
-        case .memory, .checksum, .memoryWrite, .registerWrite, .stateWrite, .breakpoint: return true
+        case .memory, .checksum, .search, .memoryWrite, .registerWrite, .stateWrite, .breakpoint,
+            .region, .report:
+            return true
         }
     }
 
@@ -115,6 +118,19 @@ extension DebugSession {
         reply { $0.packet(stop, registers: registers, identity: identity, features: features) }
     }
 
+    /// The same, with what the guest died of in words that gdb's user sees first.
+    ///
+    /// lldb has a place for it in the stop itself.
+    mutating func reply(_ stop: StopReply, after crash: GuestCrash?) {
+        guard let crash, !features.contains(.lldb) else { return reply(stop) }
+        let registers = stoppedGuest?.state.general ?? .init()
+        let (identity, features) = (identity, features)
+        reply { encoder in
+            encoder.packet(output: "the guest crashed: \(crash)\n")
+            encoder.packet(stop, registers: registers, identity: identity, features: features)
+        }
+    }
+
     var stoppedGuest: StoppedGuest? {
         guard case .stopped(let stopped) = guest else { return nil }
         return stopped
@@ -125,14 +141,18 @@ extension Command {
     /// Whether the guest must stand, or be known to have ended, before this can be answered.
     var needsGuest: Bool {
         switch self {
-        case .unsupported, .supportedFeatures, .startNoAckMode, .symbolLookupOffer, .currentThread,
-            .firstThreads, .moreThreads, .threadDescription, .selectThread, .isThreadAlive,
-            .isAttached, .resumeActions, .targetDescription, .unknownAnnex, .monitor:
-            false
-        case .stopReason, .detach, .kill, .readRegisters, .writeRegisters, .readRegister,
-            .writeRegister, .readMemory, .writeMemory, .checksumMemory, .insertBreakpoint,
-            .removeBreakpoint, .resume, .sectionOffsets:
+        case .stopReason, .threadStopReason, .threadsInJSON, .attach, .restart, .detach, .kill,
+            .readRegisters, .writeRegisters, .readRegister, .writeRegister, .saveRegisters,
+            .restoreRegisters, .readMemory, .writeMemory, .checksumMemory, .searchMemory,
+            .describeRegion, .insertBreakpoint, .removeBreakpoint, .insertWatchpoint,
+            .removeWatchpoint, .resume, .sectionOffsets:
             true
+        case .monitor(let text): MonitorCommand(text).needsGuest
+        case .unsupported, .supportedFeatures, .startNoAckMode, .enable, .extendedMode, .echo,
+            .hostDescription, .processDescription, .watchpointCount, .symbolLookupOffer,
+            .currentThread, .firstThreads, .moreThreads, .threadDescription, .selectThread,
+            .isThreadAlive, .isAttached, .resumeActions, .readObject, .unknownAnnex, .file:
+            false
         }
     }
 
@@ -141,16 +161,10 @@ extension Command {
     }
 
     /// Whether this is obeyed while the guest runs.
-    var endsSession: Bool {
+    fileprivate var endsSession: Bool {
         switch self {
         case .detach, .kill: true
-        case .unsupported, .supportedFeatures, .startNoAckMode, .symbolLookupOffer, .currentThread,
-            .firstThreads, .moreThreads, .threadDescription, .selectThread, .isThreadAlive,
-            .isAttached, .resumeActions, .targetDescription, .unknownAnnex, .monitor, .stopReason,
-            .readRegisters, .writeRegisters, .readRegister, .writeRegister, .readMemory,
-            .writeMemory, .checksumMemory, .insertBreakpoint, .removeBreakpoint, .resume,
-            .sectionOffsets:
-            false
+        default: false
         }
     }
 }

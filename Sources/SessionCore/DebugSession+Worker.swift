@@ -37,7 +37,12 @@ extension DebugSession {
             reply { $0.packet(memory: bytes.span, form: form) }
         case (.checksum(var checksum), .memory(let bytes)):
             if checksum.add(bytes) { readOn(checksum) } else { reply(.notMapped) }
+        case (.search(let search), .memory(let bytes)): searched(search, bytes)
         case (.memoryWrite, .done), (.breakpoint, .done): reply("OK")
+        case (.region, .region(let region)): reply { $0.packet(region) }
+        case (.report, .report(let text)): reply(lines: text.lines)
+        case (.restart(let wantsReply), .done): restarted(wantsReply)
+        case (.restart(wantsReply: false), .refused): break
         case (.registerWrite(let state, let mode), .done): registersWritten(state, then: mode)
         case (.stateWrite(let state, let extended), .done): stateWritten(state, extended)
         case (.extendedState(let command), .extendedState(let state)):
@@ -61,6 +66,14 @@ extension DebugSession {
         attachIfWanted()
         serveWaiting()
         exitIfDone()
+    }
+
+    /// The guest is loaded anew; it will stop at its entry point.
+    private mutating func restarted(_ wantsReply: Bool) {
+        guard case .stopped = guest else { return }
+        guest = wantsReply ? .running : .attaching
+        deadlines.halt = Deadlines.Halt(
+            repeatAt: now + Deadlines.haltTime, giveUpAt: now + Deadlines.haltTime)
     }
 
     private mutating func registersWritten(_ state: VCPUState, then mode: ResumeMode?) {
@@ -104,7 +117,7 @@ extension DebugSession {
         if lacksExtendedState { stopped.extended = .known(nil) }
         guest = .stopped(stopped)
         if plannedDetach != nil || client == .none { return }
-        if wasRunning { reply(.stopped(event.reason)) }
+        if wasRunning { reply(.stopped(event.reason), after: stopped.crash) }
         serveWaiting()
         readAhead()
     }
@@ -132,7 +145,8 @@ extension DebugSession {
             return
         }
         if guest == .running {
-            reportEnd(report)
+            // A crash that the client was held at is no news to it.
+            reportEnd(report, after: resumedCrash == nil ? end.crash : nil)
         } else {
             guest = .ended(report)
         }
@@ -213,5 +227,20 @@ extension DebugRefusal {
         case .readOnly: "debug.access of this sandbox is read-only"
         case .notMapped, .noFreeDebugRegister, .running, .notSupported, .invalid: nil
         }
+    }
+}
+
+extension GuestEnd {
+    fileprivate var crash: GuestCrash? {
+        if case .crashed(let crash) = self { crash } else { nil }
+    }
+}
+
+extension String {
+    /// Its lines, each with its line end.
+    fileprivate var lines: [String] {
+        var lines = split(separator: "\n", omittingEmptySubsequences: false)
+        if lines.last?.isEmpty == true { lines.removeLast() }
+        return lines.map { $0 + "\n" }
     }
 }

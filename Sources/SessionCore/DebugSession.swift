@@ -66,6 +66,7 @@ package struct DebugSession: Sendable {
     }
 
     let identity: TargetIdentity
+    let symbolFile: (any SymbolFile)?
     var client = Client.none
     var guest = Guest.detached
     /// What the guest that was resumed last had crashed with; nil for a sound one.
@@ -83,6 +84,10 @@ package struct DebugSession: Sendable {
     var readsExtendedState = false
     /// Whether the worker said that its driver has no x87 and SSE to show.
     var lacksExtendedState = false
+    /// What the client's addresses mean (`monitor mem`).
+    var readsPhysicalMemory = false
+    /// In the order of their numbers.
+    var savedRegisters: [SavedRegisters] = []
 
     var decoder = PacketDecoder()
     var encoder = PacketEncoder()
@@ -102,8 +107,9 @@ package struct DebugSession: Sendable {
     var now: UInt64 = 0
     var actions: [Action] = []
 
-    package init(identity: TargetIdentity) {
+    package init(identity: TargetIdentity, symbolFile: (any SymbolFile)? = nil) {
         self.identity = identity
+        self.symbolFile = symbolFile
     }
 
     /// Whether a client is connected that has not sent one packet, so that the guest knows nothing of it.
@@ -178,6 +184,8 @@ package struct DebugSession: Sendable {
         waiting = []
         isInterruptWaiting = false
         readsExtendedState = true
+        readsPhysicalMemory = false
+        savedRegisters = []
         deadlines.client = now + Deadlines.silenceTime
     }
 

@@ -8,6 +8,7 @@ enum OutstandingRequest: Hashable, Sendable {
     case attach
     case memory(MemoryForm)
     case checksum(MemoryChecksum)
+    case search(MemorySearch)
     case memoryWrite
     /// The registers as they will be, and how to go on after that.
     case registerWrite(VCPUState, thenResume: ResumeMode?)
@@ -16,6 +17,10 @@ enum OutstandingRequest: Hashable, Sendable {
     case breakpoint
     /// Nil when it was asked for ahead of the client.
     case extendedState(Command?)
+    case region
+    case report
+    /// Until `done`; the stop comes after it, and is told to a client that waits for it.
+    case restart(wantsReply: Bool)
     case detach(DetachFollowUp)
     /// Given up by the client's side; its reply will be dropped.
     case abandoned
@@ -23,8 +28,11 @@ enum OutstandingRequest: Hashable, Sendable {
     /// Whether the client waits for the reply.
     var hasClientWaiting: Bool {
         switch self {
-        case .memory, .checksum, .memoryWrite, .registerWrite, .stateWrite, .breakpoint: true
+        case .memory, .checksum, .search, .memoryWrite, .registerWrite, .stateWrite, .breakpoint,
+            .region, .report:
+            true
         case .extendedState(let command): command != nil
+        case .restart(let wantsReply): wantsReply
         case .attach, .detach, .abandoned: false
         }
     }

@@ -54,7 +54,49 @@ struct CommandTests {
         ("qCRC:1000,20", .checksumMemory(.init(0x1000), byteCount: 32)),
         ("Z0,401130,1", .insertBreakpoint(.software, .init(0x40_1130))),
         ("z1,401130,1", .removeBreakpoint(.hardware, .init(0x40_1130))),
-        ("Z2,403138,8", .unsupported),
+        ("Z5,403138,8", .unsupported),
+        ("!", .extendedMode),
+        ("R00", .restart(wantsReply: false)),
+        ("vRun;", .restart(wantsReply: true)),
+        ("vRun;2f62;31", .restart(wantsReply: true)),
+        ("vAttach;400001", .attach(process: 0x40_0001)),
+        ("QEnableErrorStrings", .enable([.lldb, .errorStrings])),
+        ("QThreadSuffixSupported", .enable(.lldb)),
+        ("QListThreadsInStopReply", .enable([.lldb, .threadsInStopReplies])),
+        ("qHostInfo", .hostDescription),
+        ("qProcessInfo", .processDescription),
+        ("qProcessInfoPID:1", .unsupported),
+        ("qWatchpointSupportInfo:", .watchpointCount),
+        ("qEcho:a:b", .echo(Array("a:b".utf8))),
+        ("qMemoryRegionInfo:ffffffffffffffff", .describeRegion(.init(.max))),
+        ("qThreadStopInfo1", .threadStopReason(one)),
+        ("jThreadsInfo", .threadsInJSON),
+        ("jThreadExtendedInfo:{}", .unsupported),
+        ("QSaveRegisterState;thread:0001;", .saveRegisters),
+        ("QRestoreRegisterState:2;thread:0001;", .restoreRegisters(2)),
+        ("g;thread:0001;", .readRegisters),
+        ("p10;thread:0001;", .readRegister(16)),
+        ("P10=0102;thread:0001;", .writeRegister(16, [1, 2])),
+        ("G00ff;thread:1;", .writeRegisters([0, 0xFF])),
+        (
+            "qSearch:memory:1000;20;a;b",
+            .searchMemory(.init(0x1000), byteCount: 32, pattern: Array("a;b".utf8))
+        ),
+        ("qXfer:threads:read::0,100", .readObject(.threads, offset: 0, byteCount: 256)),
+        (
+            "qXfer:exec-file:read:400001:0,100",
+            .readObject(.executableName, offset: 0, byteCount: 256)
+        ),
+        ("vFile:setfs:0", .file(.setFileSystem)),
+        ("vFile:open:2f61,0,0", .file(.open(path: Array("/a".utf8), flags: 0))),
+        ("vFile:fstat:5", .file(.status(5))),
+        (
+            "vFile:pread:5,fffffff,10",
+            .file(.read(5, byteCount: PacketLimits.fileBytesMax, offset: 16))
+        ),
+        ("vFile:close:5", .file(.close(5))),
+        ("vFile:unlink:2f61", .file(.forbidden)),
+        ("vFile:stat:2f61", .unsupported),
         ("vCont?", .resumeActions),
         ("vCont;c", .resume([ResumeRequest(.run)])),
         (
@@ -75,7 +117,7 @@ struct CommandTests {
         ("C05;1000", .resume([ResumeRequest(.run, signal: 5, address: .init(0x1000))])),
         (
             "qXfer:features:read:target.xml:0,ffb",
-            .targetDescription(offset: 0, byteCount: 0xFFB)
+            .readObject(.targetDescription, offset: 0, byteCount: 0xFFB)
         ),
         ("qXfer:features:read:other.xml:0,ffb", .unknownAnnex),
         ("qXfer:auxv:read::0,1000", .unsupported),
@@ -89,7 +131,11 @@ struct CommandTests {
     }
 
     @Test(arguments: [
-        "m", "m10", "m10,", "m,8", "mxyz,8", "m10,8 ", "m10000000000000000,8", "x1,2,3", "M10,2",
+        "m", "Z2,1000,0", "Z2,ffffffffffffffff,2", "Z4,0,ffffffffffffffff", "vAttach;", "vAttach;x",
+        "qMemoryRegionInfo:", "qSearch:memory:1;2", "qSearch:memory:1;2;", "vFile:open:2f6,0,0",
+        "vFile:open:2f61,0", "vFile:pread:5,1", "vFile:close:", "QRestoreRegisterState:",
+        "g;thread", "p1;thread:1;x", "qXfer:threads:read::0", "m10", "m10,", "m,8", "mxyz,8",
+        "m10,8 ", "m10000000000000000,8", "x1,2,3", "M10,2",
         "M10,2:abc", "M10,2:abcdef", "M10,2:xxyy", "X10,3:ab", "X10,2:abc", "X10,3", "p", "pzz",
         "P10", "P10=1", "P=00", "G0", "gx", "Z0,1", "Z0", "Z0,,1", "Z0,1,1;X1,0", "vCont;",
         "vCont;x", "vCont;r1:1", "vCont;C", "vCont;c;", "C", "C100", "sxy", "D;", "D;xx", "Dx",

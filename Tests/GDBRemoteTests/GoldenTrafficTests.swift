@@ -36,7 +36,8 @@ struct GoldenTrafficTests {
     @Test func `the description of the target is what was sent`() throws {
         var sent: [UInt8] = []
         for (line, next) in zip(lines, lines.dropFirst()) where line.isFromClient {
-            guard case .targetDescription(let offset, _) = try Command(body: line.body) else {
+            guard case .readObject(.targetDescription, let offset, _) = try Command(body: line.body)
+            else {
                 continue
             }
             #expect(offset == sent.count)

@@ -5,8 +5,8 @@ import WireProtocol
 
 struct AttachTests {
     private static let offer =
-        "PacketSize=20000;QStartNoAckMode+;qXfer:features:read+;vContSupported+"
-        + ";swbreak+;hwbreak+;error-message+;binary-upload+"
+        "PacketSize=20000;QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+"
+        + ";vContSupported+;swbreak+;hwbreak+;error-message+;binary-upload+;qEcho+"
 
     @Test func `a connection alone leaves the guest in peace`() {
         var conversation = Conversation()
@@ -47,7 +47,11 @@ struct AttachTests {
         ("qC", "QC1"), ("qfThreadInfo", "m1"), ("qsThreadInfo", "l"), ("Hg0", "OK"),
         ("Hc-1", "OK"), ("Hg2", "E03"), ("T1", "OK"), ("T7", "E03"), ("qAttached", "1"),
         ("qAttached:a410", "1"), ("qSymbol::", "OK"), ("vCont?", "vCont;c;C;s;S;r"),
-        ("bc", ""), ("!", ""), ("qTStatus", ""), ("QNonStop:1", ""), ("vRun;", ""),
+        ("bc", ""), ("!", "OK"), ("qTStatus", ""), ("QNonStop:1", ""), ("vRunX", ""),
+        ("qEcho:a1b2", "qEcho:a1b2"), ("vAttach;400001", "T05" + expedited), ("vAttach;7", "E03"),
+        ("qXfer:threads:read::0,15", "m<?xml version=\"1.0\"?>"),
+        ("qXfer:threads:read:x:0,15", "E00"),
+        ("vFile:setfs:0", ""), ("qXfer:exec-file:read::0,10", ""),
         ("qXfer:features:read:nothing.xml:0,10", "E00"), ("m1", "E16"), ("p42", "E16"),
         ("qXfer:features:read:target.xml:0,5", "m<?xml"),
         ("qThreadExtraInfo,1", "764350552030202873746f7070656429"), ("D;1", "E03"),

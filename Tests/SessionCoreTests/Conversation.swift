@@ -7,17 +7,22 @@ import WireProtocol
 struct Conversation {
     typealias Action = DebugSession.Action
 
-    private var session = DebugSession(identity: TargetIdentity(process: 0x40_0001))
+    private var session: DebugSession
     private(set) var now: UInt64 = 1_000_000_000
 
     /// A session that nobody has connected to.
-    init() {}
+    init(symbolFile: (any SymbolFile)? = nil) {
+        session = DebugSession(
+            identity: TargetIdentity(process: 0x40_0001), symbolFile: symbolFile)
+    }
 
     /// A client without acknowledgments in front of a guest that stands.
     static func stopped(
-        _ stop: StopEvent = .example, features: String = "qSupported:swbreak+;hwbreak+;qRelocInsn+"
+        _ stop: StopEvent = .example,
+        features: String = "qSupported:swbreak+;hwbreak+;qRelocInsn+",
+        symbolFile: (any SymbolFile)? = nil
     ) -> Conversation {
-        var conversation = Conversation()
+        var conversation = Conversation(symbolFile: symbolFile)
         conversation.happens(.clientConnected)
         conversation.client(features)
         conversation.worker(.attached(.example))
@@ -70,6 +75,13 @@ extension DebugSession.Action {
     static func says(_ parts: String...) -> Self {
         .sendToClient(parts.flatMap { Array(($0 == "+" ? "+" : frame($0)).utf8) })
     }
+}
+
+/// The body of a packet with output for the client's user.
+func output(_ text: String) -> String { "O" + hexText(text) }
+
+func hexText(_ text: String) -> String {
+    text.utf8.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
 }
 
 /// `body` as a packet; the sum is made here anew, not with the code under test.

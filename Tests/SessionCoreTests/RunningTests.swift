@@ -69,8 +69,43 @@ struct RunningTests {
         (.stepped, "T05"), (.interrupted, "T02"), (.guestTrap, "T05"),
         (.softwareBreakpoint(.init(0x40_1000)), "T05swbreak:;"),
         (.hardwareBreakpoint(.init(0x40_1000)), "T05hwbreak:;"),
-        (.crashed(.unsupportedInstruction(bytes: [0x0F, 0x0B])), "T04"),
+        (.watchpoint(.write, .init(0x6010)), "T05watch:6010;"),
+        (.watchpoint(.access, .init(0x6010)), "T05awatch:6010;"),
     ]
+
+    private static let crashes: [(GuestCrash, String)] = [
+        (.unsupportedInstruction(bytes: [0x0F, 0x0B]), "04"), (.tripleFault, "0b"),
+        (.aborted(code: 1, text: "out of memory"), "06"),
+        (.exception(CPUException(vector: 0, errorCode: 0, faultAddress: nil)), "08"),
+        (.exception(CPUException(vector: 6, errorCode: 0, faultAddress: nil)), "04"),
+        (.exception(CPUException(vector: 13, errorCode: 0, faultAddress: nil)), "0b"),
+        (
+            .exception(CPUException(vector: 14, errorCode: 2, faultAddress: .init(0x10))),
+            "0b"
+        ),
+    ]
+
+    @Test(arguments: crashes)
+    func `a crash is told in words, and then as a stop`(_ crash: GuestCrash, _ signal: String) {
+        var conversation = Conversation.running()
+        #expect(
+            conversation.worker(.stopped(.example(.crashed(crash)))) == [
+                .says(output("the guest crashed: \(crash)\n"), "T" + signal + expedited)
+            ])
+        #expect(conversation.client("?") == [.says("T" + signal + expedited)])
+    }
+
+    @Test(arguments: crashes)
+    func `a crash that ends the guest is told in words, and then as its end`(
+        _ crash: GuestCrash, _ signal: String
+    ) {
+        var conversation = Conversation.running()
+        #expect(
+            conversation.worker(.ended(.crashed(crash))) == [
+                .says(output("the guest crashed: \(crash)\n"), "X" + signal)
+            ])
+        #expect(conversation.client("?") == [.says("X" + signal)])
+    }
 
     @Test(arguments: stops)
     func `a stop ends the wait`(_ reason: StopReason, _ head: String) {
@@ -116,8 +151,7 @@ struct RunningTests {
     }
 
     private static let ends: [(GuestEnd, String)] = [
-        (.finished, "W00"), (.killed, "X09"), (.crashed(.tripleFault), "X0b"),
-        (.crashed(.aborted(code: 1, text: "out of memory")), "X06"),
+        (.finished, "W00"), (.killed, "X09"),
     ]
 
     @Test(arguments: ends)

@@ -222,10 +222,26 @@ struct BreakpointSessionTests {
         #expect(conversation.worker(reply) == [.says(answer)])
     }
 
-    @Test(arguments: ["Z2,1000,4", "Z3,1000,4", "Z4,1000,4"])
-    func `watchpoints are not offered yet`(_ command: String) {
+    private static let watched = GuestVirtualRange(start: .init(0x1000), byteCount: 4)
+
+    @Test(arguments: [("2", WatchKind.write), ("4", .access)])
+    func `watchpoints are the worker's`(_ type: String, _ kind: WatchKind) throws {
+        let watchpoint = try #require(Self.watched.flatMap { Watchpoint(kind, $0) })
         var conversation = Conversation.stopped()
-        #expect(conversation.client(command) == [.says("")])
+        #expect(
+            conversation.client("Z\(type),1000,4")
+                == [.sendToWorker(.insertWatchpoint(watchpoint))])
+        #expect(conversation.worker(.refused(.noFreeDebugRegister)) == [.says("E1c")])
+        #expect(
+            conversation.client("z\(type),1000,4")
+                == [.sendToWorker(.removeWatchpoint(watchpoint))])
+        #expect(conversation.worker(.done) == [.says("OK")])
+    }
+
+    @Test func `a watchpoint for reads alone is refused so that gdb watches every access`() {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client("Z3,1000,4") == [.says("")])
+        #expect(conversation.client("z3,1000,4") == [.says("")])
     }
 }
 
@@ -236,7 +252,8 @@ struct CrashedTests {
 
     @Test(arguments: [
         ("?", "T0b" + expedited), ("m401000,1", "90"), ("M401000,1:00", "E0d"),
-        ("P0=0100000000000000", "E0d"), ("Z0,401000,1", "E0d"), ("vCont;s:1", "E0d"),
+        ("P0=0100000000000000", "E0d"), ("Z2,401000,1", "E0d"), ("Z0,401000,1", "E0d"),
+        ("vCont;s:1", "E0d"),
     ])
     func `a crashed guest can be read and not changed`(_ command: String, _ answer: String) {
         var conversation = crashed

@@ -1,5 +1,5 @@
 extension Command {
-    /// `?`, `H`, `T`, `D`, `k`, behind the letter.
+    /// `?`, `H`, `T`, `D`, `k`, `!`, `R`, behind the letter.
     static func lifecycle(
         _ reader: inout BodyReader, packet: Unicode.Scalar
     ) throws(PacketError) -> Command {
@@ -7,6 +7,8 @@ extension Command {
         case "?": return reader.isAtEnd ? .stopReason : .unsupported
         case "k": return reader.isAtEnd ? .kill(wantsReply: false) : .unsupported
         case "D": return try detach(&reader)
+        case "!": return reader.isAtEnd ? .extendedMode : .unsupported
+        case "R": return .restart(wantsReply: false)
         case "T": return .isThreadAlive(try reader.wholeThreadID())
         default:
             guard reader.take("g") || reader.take("c") else { return .unsupported }

@@ -37,6 +37,17 @@ extension Command {
         return .checksumMemory(address, byteCount: byteCount)
     }
 
+    /// `qSearch:memory:ADDRESS;LENGTH;PATTERN`, behind the second colon.
+    static func searchMemory(_ reader: inout BodyReader) throws(PacketError) -> Command {
+        let address = try reader.address()
+        try reader.expect(";")
+        let byteCount = try reader.hexNumber()
+        try reader.expect(";")
+        let pattern = reader.rawBytesToEnd()
+        guard !pattern.isEmpty else { throw .malformed }
+        return .searchMemory(address, byteCount: byteCount, pattern: pattern)
+    }
+
     private static func writeHeader(
         _ reader: inout BodyReader
     ) throws(PacketError) -> (GuestVirtualAddress, Int) {

@@ -42,6 +42,10 @@ extension PacketEncoder {
         } else {
             append("E")
             append(hex: [error.rawValue].span)
+            if features.contains(.errorStrings) {
+                append(";")
+                append(hex: Array((text ?? error.text).utf8.prefix(200)).span)
+            }
         }
         finish()
     }

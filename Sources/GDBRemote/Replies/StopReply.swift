@@ -83,6 +83,11 @@ extension PacketEncoder {
             append("thread:")
             append(threadOf: identity, features)
             append(";")
+            if features.contains(.threadsInStopReplies) {
+                append("threads:1;thread-pcs:")
+                append(wideNumber: registers.rip)
+                append(";")
+            }
             append(expedited: registers)
             append("core:0;")
         }
@@ -119,8 +124,26 @@ extension PacketEncoder {
             append(kind.stopKey)
             append(number: address.rawValue)
             append(";")
-        case .entryPoint, .attached, .interrupted, .stepped, .guestTrap, .crashed: break
+        case .stepped:
+            if features.contains(.lldb) { append("reason:trace;") }
+        case .crashed(let crash):
+            if features.contains(.lldb) { append(description: crash) }
+        case .entryPoint, .attached, .interrupted, .guestTrap: break
         }
+    }
+
+    private mutating func append(description crash: GuestCrash) {
+        let text = Array(crash.description.utf8.prefix(Self.descriptionBytesMax))
+        append("reason:exception;description:")
+        append(hex: text.span)
+        append(";")
+    }
+
+    private static var descriptionBytesMax: Int { 1000 }
+
+    /// All sixteen digits of `value`, highest first.
+    private mutating func append(wideNumber value: UInt64) {
+        append(littleEndian: value.byteSwapped)
     }
 
     /// rip, rbp, rsp and eflags: one `g` saved a stop.
