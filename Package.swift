@@ -210,7 +210,7 @@ let package = Package(
             exclude: ["Golden"],
             swiftSettings: strict),
         .testTarget(
-            name: "LinuxSystemTests", dependencies: ["LinuxSystem", "LinuxListening"],
+            name: "LinuxSystemTests", dependencies: ["CLinux", "LinuxSystem", "LinuxListening"],
             swiftSettings: strict),
         .testTarget(
             name: "WireProtocolTests", dependencies: ["GuestModel", "WireProtocol"],
@@ -249,7 +249,7 @@ let package = Package(
             dependencies: [
                 "CLinux", "ControlAPI", "GuestModel", "hyperlight-supervisor", "hyperlight-worker",
                 "hyperlight-worker-emulator", "hyperlight-gdbstub", "hyperlight-ctl", "jail-probe",
-                "refuse",
+                "refuse", "WireProtocol",
             ],
             swiftSettings: strict),
         .testTarget(

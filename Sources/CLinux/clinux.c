@@ -45,6 +45,12 @@ int clinux_seal(int descriptor) {
                            F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL));
 }
 
+int clinux_is_sealed(int descriptor) {
+    int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+    int seals = fcntl(descriptor, F_GET_SEALS);
+    return seals >= 0 && (seals & wanted) == wanted;
+}
+
 int clinux_eventfd(void) { return result_of(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
 int clinux_pipe(int *reader, int *writer) {

@@ -28,6 +28,8 @@ package enum ChildDescriptor {
         package static let unixListener: Int32 = 5
         /// Connected SOCK_SEQPACKET socket to the worker.
         package static let worker: Int32 = 6
+        /// Sealed memfd with the file that clients read symbols from; not there when it cannot be had.
+        package static let symbols: Int32 = 7
     }
 
     /// Whether the descriptor was passed at all.

@@ -24,6 +24,14 @@ package enum SealedImage {
         _ = try open(path).rawValue
     }
 
+    /// Whether two paths lead to one file at this moment; false when that cannot be known.
+    package static func isSameFile(_ path: String, _ other: String) -> Bool {
+        guard path != other else { return true }
+        var (first, second) = (stat(), stat())
+        guard unsafe stat(path, &first) == 0, unsafe stat(other, &second) == 0 else { return false }
+        return first.st_dev == second.st_dev && first.st_ino == second.st_ino
+    }
+
     private static func open(_ path: String) throws(SystemCallError) -> OwnedDescriptor {
         let file = try OwnedDescriptor.take(
             unsafe clinux_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY), from: "open")

@@ -43,18 +43,21 @@ struct ChildLauncher: Sendable {
         guard hasFreeDescriptors(Self.descriptorsReserved) else { throw .noDescriptors }
     }
 
+    /// The guest at `path`, copied so that nobody can change it any more.
+    func image(_ name: SandboxName, path: String) throws(LaunchError) -> OwnedDescriptor {
+        try checkRoom()
+        do throws(SystemCallError) {
+            return try SealedImage.make(copying: path, name: "guest-\(name)")
+        } catch {
+            throw .image(path, error)
+        }
+    }
+
     /// A worker: control socket, debug listener, sealed image and the device if the driver has one.
     func worker(
-        _ name: SandboxName, driver: ChosenDriver, imagePath: String, workerSocket: String,
-        jail: SandboxJail
+        _ name: SandboxName, driver: ChosenDriver, image: borrowing OwnedDescriptor,
+        workerSocket: String, jail: SandboxJail
     ) throws(LaunchError) -> Child {
-        try checkRoom()
-        let image: OwnedDescriptor
-        do throws(SystemCallError) {
-            image = try SealedImage.make(copying: imagePath, name: "guest-\(name)")
-        } catch {
-            throw .image(imagePath, error)
-        }
         let listener: OwnedDescriptor
         do throws(SystemCallError) {
             removeSocket(workerSocket)
@@ -84,7 +87,8 @@ struct ChildLauncher: Sendable {
 
     /// A stub, connected to the worker that listens at `workerSocket`.
     func stub(
-        _ name: SandboxName, door: borrowing DebugDoor, workerSocket: String, jail: SandboxJail
+        _ name: SandboxName, door: borrowing DebugDoor, symbols: borrowing SymbolFile?,
+        workerSocket: String, jail: SandboxJail
     ) throws(LaunchError) -> Child {
         do throws(SystemCallError) {
             let connection = try connectUnix(path: workerSocket, kind: .messages)
@@ -94,6 +98,11 @@ struct ChildLauncher: Sendable {
             }
             if let number = door.unixDescriptor {
                 descriptors.append((number, ChildDescriptor.Stub.unixListener))
+            }
+            switch symbols {
+            case .some(let file):
+                descriptors.append((file.descriptor.rawValue, ChildDescriptor.Stub.symbols))
+            case .none: break
             }
             return try spawn(.stub, jail, ["hyperlight-gdbstub", name.text], descriptors)
         } catch {

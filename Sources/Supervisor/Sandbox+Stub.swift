@@ -36,6 +36,33 @@ extension Sandbox {
 
     // MARK: Stub
 
+    /// Takes a copy of the file that clients read symbols from; `image` is that of the guest.
+    ///
+    /// A guest runs without as well, so what goes wrong is only told.
+    func takeSymbols(_ image: consuming OwnedDescriptor) {
+        let path = settings.symbolsPath
+        guard !SealedImage.isSameFile(path, settings.guestPath) else {
+            symbols = SymbolFile(image, path: path)
+            return
+        }
+        do throws(SystemCallError) {
+            let copy = try SealedImage.make(copying: path, name: "symbols-\(name)")
+            symbols = SymbolFile(copy, path: path)
+        } catch {
+            log.warning(
+                "debug.symbols", sandbox: name,
+                "symbol file \(path): \(error); debuggers have to bring their own")
+        }
+    }
+
+    /// The name under which clients may read the symbol file; empty without one.
+    private var symbolFileName: String {
+        switch symbols {
+        case .some(let file): file.name
+        case .none: ""
+        }
+    }
+
     /// A stub for a new worker; at once, or when the one of the last worker has left.
     func beginStub() {
         if stub.workerIsBack() { startStub() }
@@ -44,7 +71,7 @@ extension Sandbox {
     private func startStub() {
         do throws(LaunchError) {
             let child = try launcher.stub(
-                name, door: door, workerSocket: paths.workerSocket, jail: jail)
+                name, door: door, symbols: symbols, workerSocket: paths.workerSocket, jail: jail)
             stub.begin(child)
             log.debug("stub.started", sandbox: name, "stub \(child.processID) serves \(doorText)")
         } catch {
@@ -99,7 +126,8 @@ extension Sandbox {
             child.send(
                 StubOrder.start(
                     StubSettings(
-                        processID: Self.firstProcessID + UInt32(index), symbolFileName: "")))
+                        processID: Self.firstProcessID + UInt32(index),
+                        symbolFileName: symbolFileName)))
         case .clientAttached(let client):
             stub.client = client
             voices.take(client, .processes, event: "debug.attached", level: .info)

@@ -30,11 +30,13 @@ extension Sandbox {
     private func startWorker(_ driver: ChosenDriver) {
         enter(.starting, "")
         do throws(LaunchError) {
+            let image = try launcher.image(name, path: settings.guestPath)
             worker.begin(
                 try launcher.worker(
-                    name, driver: driver, imagePath: settings.guestPath,
-                    workerSocket: paths.workerSocket, jail: jail))
+                    name, driver: driver, image: image, workerSocket: paths.workerSocket,
+                    jail: jail))
             generation += 1
+            if settings.debug.isEnabled { takeSymbols(image) }
             if door.isOpen { beginStub() }
         } catch {
             notLaunched(error)
@@ -172,6 +174,7 @@ extension Sandbox {
 
     private func workerEnded(_ child: Child, _ end: ProcessEnd, at now: UInt64) {
         stub.workerIsGone()
+        symbols = nil
         let isFinished = end == .exited(0) && child.endReason == nil && child.hasGreeted
         let afterwards = worker.ended()
         if afterwards == .policy { holdsGuest = false }

@@ -31,6 +31,8 @@ final class Sandbox {
     /// Why the door was closed although a guest is there.
     var doorProblem: String?
     var stub = StubPost()
+    /// What the stubs of the present worker read to clients.
+    var symbols: SymbolFile?
 
     init(
         _ settings: SandboxSettings, index: Int, paths: SandboxPaths, launcher: ChildLauncher,

@@ -158,7 +158,8 @@ enum ForbiddenCalls {
         "keyctl 0 0 0 0 0", "add_key @path @path 0 0 0", "landlock_create_ruleset 0 0 1",
         "getrandom @buffer 8 0",
         // Files
-        "read 3 @buffer 1", "readv 3 @buffer 0", "write 1 @buffer 1", "write 3 @buffer 1",
+        "read 3 @buffer 1", "pread64 3 @buffer 1 0", "pread64 4 @buffer 1 0", "fstat 7 @buffer",
+        "lseek 7 0 0", "readv 3 @buffer 0", "write 1 @buffer 1", "write 3 @buffer 1",
         "writev 2 @buffer 0", "stat @path @buffer", "newfstatat 3 @buffer @buffer 4096",
         "unlink @path", "readlink @path @buffer 8",
         // KVM_CREATE_VM, KVM_CREATE_VCPU; TIOCGWINSZ

@@ -28,6 +28,8 @@ int clinux_open_place(const char *path);
 int clinux_open_create(const char *path, int flags, mode_t mode);
 int clinux_memfd_create(const char *name);
 int clinux_seal(int descriptor);
+/// 1 for a memfd that can neither be written nor change its size, else 0.
+int clinux_is_sealed(int descriptor);
 int clinux_eventfd(void);
 int clinux_pipe(int *reader, int *writer);
 /// Blocks the signal in this thread and those it makes, and gives a descriptor that reads it.

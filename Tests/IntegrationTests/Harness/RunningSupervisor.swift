@@ -8,6 +8,7 @@ import Testing
 struct SandboxEntry: Encodable {
     var name: String
     var guest: String
+    var symbols: String?
     var enabled: Bool?
     var abi = "bare"
     var hypervisor: String
