@@ -101,12 +101,16 @@ extension DebugSession {
         case .inspect(let inspection):
             guard stoppedGuest != nil else { return performOnGuest(.monitor(text)) }
             send(.inspect(inspection), as: .report)
-        case .mistake(let words):
-            let features = features
-            reply { encoder in
-                encoder.packet(output: words)
-                encoder.packet(.commandFailed, for: features)
-            }
+        case .mistake(let words): replyMistake(words)
+        }
+    }
+
+    /// Words for the user, because gdb shows none of a failed `monitor` command's own.
+    mutating func replyMistake(_ words: String) {
+        let features = features
+        reply { encoder in
+            encoder.packet(output: words)
+            encoder.packet(.commandFailed, for: features)
         }
     }
 

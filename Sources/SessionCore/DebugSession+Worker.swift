@@ -41,6 +41,8 @@ extension DebugSession {
         case (.memoryWrite, .done), (.breakpoint, .done): reply("OK")
         case (.region, .region(let region)): reply { $0.packet(region) }
         case (.report, .report(let text)): reply(lines: text.lines)
+        case (.report, .refused(let refusal)):
+            replyMistake((refusal.text ?? refusal.error.text) + "\n")
         case (.restart(let wantsReply), .done): restarted(wantsReply)
         case (.restart(wantsReply: false), .refused): break
         case (.registerWrite(let state, let mode), .done): registersWritten(state, then: mode)

@@ -8,7 +8,7 @@ package struct StubDescriptors: ~Copyable {
     package let tcpListener: OwnedDescriptor?
     package let unixListener: OwnedDescriptor?
     /// The one file that clients may read; not there when the supervisor has none to give.
-    package let symbols: SealedFile?
+    package var symbols: SealedFile?
 
     package init(
         control: consuming OwnedDescriptor, worker: consuming OwnedDescriptor,

@@ -66,12 +66,23 @@ package enum StubProgram {
             case .stop: return .success
             case .ping, .dropClient: return .internalError
             case .start(let settings):
-                let identity = TargetIdentity(process: UInt64(settings.processID))
-                var loop = StubLoop(descriptors, session: DebugSession(identity: identity))
+                var descriptors = descriptors
+                let session = DebugSession(
+                    identity: TargetIdentity(process: UInt64(settings.processID)),
+                    symbolFile: symbolFile(descriptors.symbols.take(), settings))
+                var loop = StubLoop(descriptors, session: session)
                 return loop.run()
             }
         } catch {
             return .internalError
         }
+    }
+
+    /// Nil unless there is both a file and a name to show it by.
+    private static func symbolFile(
+        _ file: consuming SealedFile?, _ settings: StubSettings
+    ) -> (any SymbolFile)? {
+        guard !settings.symbolFileName.isEmpty, let file else { return nil }
+        return SymbolFileReader(file, name: settings.symbolFileName)
     }
 }

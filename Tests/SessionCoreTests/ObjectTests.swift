@@ -109,6 +109,13 @@ struct ObjectTests {
                 == [.says(output("one\n"), output("\n"), output("two\n"), "OK")])
     }
 
+    @Test func `what the worker cannot tell is an error in words`() {
+        var conversation = Conversation.stopped()
+        conversation.client("qRcmd," + hexText("status"))
+        let words = output("not supported by this hypervisor driver\n")
+        #expect(conversation.worker(.refused(.notSupported)) == [.says(words, "E01")])
+    }
+
     @Test(arguments: [
         "translate", "translate 1 2", "translate 0x", "translate -1", "translate +1",
         "translate 10000000000000000", "mem", "mem both", "status now", "stat",
