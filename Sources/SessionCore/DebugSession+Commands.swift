@@ -12,7 +12,10 @@ extension DebugSession {
             reply("OK")
             acknowledges = false
             lastReply = []
-        case .symbolLookupOffer, .extendedMode: reply("OK")
+        case .symbolLookupOffer: reply("OK")
+        case .extendedMode:
+            isExtended = true
+            reply("OK")
         case .enable(let features):
             self.features.formUnion(features)
             reply("OK")
@@ -179,9 +182,10 @@ extension DebugSession {
             case .close: break
             }
             if followUp != .nothing {
-                // Another packet of the same client begins a session anew.
+                // Another packet of the same client begins a session anew. A silent one holds no
+                // door, so one that said it would stay may take its time.
                 client = .silent
-                deadlines.client = now + Deadlines.silenceTime
+                deadlines.client = isExtended ? nil : now + Deadlines.silenceTime
                 actions.append(.reportDetached(reason: "detached by the client"))
             }
             if followUp == .close { closeClient("killed by the client") }

@@ -88,6 +88,8 @@ package struct DebugSession: Sendable {
     var readsPhysicalMemory = false
     /// In the order of their numbers.
     var savedRegisters: [SavedRegisters] = []
+    /// Whether the connection outlives the session (`!`): its user may run the guest again later.
+    var isExtended = false
 
     var decoder = PacketDecoder()
     var encoder = PacketEncoder()
@@ -186,6 +188,7 @@ package struct DebugSession: Sendable {
         readsExtendedState = true
         readsPhysicalMemory = false
         savedRegisters = []
+        isExtended = false
         deadlines.client = now + Deadlines.silenceTime
     }
 

@@ -79,7 +79,7 @@ extension IntegrationTests {
         private func talkNonsense(_ client: RSPClient) throws {
             try #expect(client.attach().hasPrefix("T05"))
             // Not supported: the empty reply.
-            for body in ["bc", "bs", "qNonsense", "vNonsense;1", "!", "Z9,0,1", "X"] {
+            for body in ["bc", "bs", "qNonsense", "vNonsense;1", "!x", "Z9,0,1", "X"] {
                 let reply = try client.ask(body)
                 #expect(reply.isEmpty || reply.hasPrefix("E"), "\(body) -> \(reply)")
             }

@@ -210,6 +210,22 @@ struct ObjectTests {
         #expect(conversation.worker(.stopped(.example)) == [.says("T05" + expedited)])
     }
 
+    @Test func `a client in extended mode may run the guest again whenever it likes`() {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client("!") == [.says("OK")])
+        conversation.client("vKill;400001")
+        #expect(conversation.worker(.done).contains(.says("OK")))
+        #expect(conversation.seconds(3600) == [])
+        #expect(conversation.client("vRun;") == [.reportAttached, .sendToWorker(.attach)])
+        conversation.worker(.attached(.example))
+        #expect(
+            conversation.worker(.stopped(.example(.attached)))
+                == [.sendToWorker(.restartGuest)])
+        conversation.worker(.done)
+        #expect(
+            conversation.worker(.stopped(.example)).contains(.says("T05" + expedited)))
+    }
+
     @Test func `a restart that is refused leaves everything as it is`() {
         var conversation = Conversation.stopped()
         conversation.client("vRun;")
