@@ -58,14 +58,18 @@ package struct ConfigDetails: Codable, Hashable, Sendable {
     package var debugOnDisconnect: String
     /// `detach` or `terminate`.
     package var debugOnKill: String
+    /// `end`, `hold` or `wait`.
+    package var debugOnCrash: String
+    /// `read-write` or `read-only`.
+    package var debugAccess: String
     /// 0 waits for ever.
     package var debugWaitTimeoutMilliseconds: Int64
     package var restart: RestartDetails
 
     package init(
         source: String, mode: String, hypervisor: [String], debugStartup: String,
-        debugOnDisconnect: String, debugOnKill: String, debugWaitTimeoutMilliseconds: Int64,
-        restart: RestartDetails
+        debugOnDisconnect: String, debugOnKill: String, debugOnCrash: String, debugAccess: String,
+        debugWaitTimeoutMilliseconds: Int64, restart: RestartDetails
     ) {
         self.source = source
         self.mode = mode
@@ -73,6 +77,8 @@ package struct ConfigDetails: Codable, Hashable, Sendable {
         self.debugStartup = debugStartup
         self.debugOnDisconnect = debugOnDisconnect
         self.debugOnKill = debugOnKill
+        self.debugOnCrash = debugOnCrash
+        self.debugAccess = debugAccess
         self.debugWaitTimeoutMilliseconds = debugWaitTimeoutMilliseconds
         self.restart = restart
     }

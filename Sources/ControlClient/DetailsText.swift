@@ -87,8 +87,10 @@ package enum DetailsText {
                     + "output \(StatusTable.size(memory.outputData))"
             ),
             ("debug startup", config.debugStartup + (wait > 0 ? ", at most \(wait) ms" : "")),
+            ("debug access", config.debugAccess),
             ("on disconnect", config.debugOnDisconnect),
             ("on kill", config.debugOnKill),
+            ("on crash", config.debugOnCrash),
             ("restart", restart(config.restart)),
             ("labels", labels.isEmpty ? "-" : labels.joined(separator: " ")),
             ("configured in", config.source),

@@ -32,9 +32,9 @@ enum ConfigKeys {
     static let debug = KeyTable(
         [
             "enabled", "port", "address", "allowRemote", "startup", "waitTimeout", "onDisconnect",
-            "onKill",
+            "onKill", "onCrash", "access",
         ],
-        later: ["onCrash", "access", "relayOutput"])
+        later: ["relayOutput"])
 
     private static let shared = [
         "enabled", "abi", "hypervisor", "mode", "memory", "debug", "labels",

@@ -53,6 +53,8 @@ struct DebugFields {
     var waitTimeout: Duration?
     var onDisconnect: DebugDisconnectAction?
     var onKill: DebugKillAction?
+    var onCrash: DebugCrashAction?
+    var access: DebugAccess?
 
     func filled(from defaults: DebugFields) -> DebugFields {
         DebugFields(
@@ -62,7 +64,8 @@ struct DebugFields {
             startup: startup ?? defaults.startup,
             waitTimeout: waitTimeout ?? defaults.waitTimeout,
             onDisconnect: onDisconnect ?? defaults.onDisconnect,
-            onKill: onKill ?? defaults.onKill)
+            onKill: onKill ?? defaults.onKill, onCrash: onCrash ?? defaults.onCrash,
+            access: access ?? defaults.access)
     }
 
     /// With defaults; a guest with a port waits for its client unless told otherwise.
@@ -73,7 +76,8 @@ struct DebugFields {
             isEnabled: isOn, port: port?.value, address: address?.value ?? "127.0.0.1",
             startup: isOn ? startup ?? (waits ? .hold : .run) : .run,
             waitTimeout: waitTimeout ?? .zero, onDisconnect: onDisconnect ?? .resume,
-            onKill: onKill ?? .detach, portConflictWith: nil)
+            onKill: onKill ?? .detach, onCrash: onCrash ?? .hold, access: access ?? .readWrite,
+            portConflictWith: nil)
     }
 }
 
@@ -135,6 +139,10 @@ extension ConfigReader {
         fields.onDisconnect = onDisconnect?.value
         let onKill: Located<DebugKillAction>? = choice(view, "onKill")
         fields.onKill = onKill?.value
+        let onCrash: Located<DebugCrashAction>? = choice(view, "onCrash")
+        fields.onCrash = onCrash?.value
+        let access: Located<DebugAccess>? = choice(view, "access")
+        fields.access = access?.value
         return fields
     }
 

@@ -94,6 +94,8 @@ package struct DebugSettings: Hashable, Sendable {
     package var waitTimeout: Duration
     package var onDisconnect: DebugDisconnectAction
     package var onKill: DebugKillAction
+    package var onCrash: DebugCrashAction
+    package var access: DebugAccess
     /// The earlier sandbox that has the same address and port.
     ///
     /// Then TCP debugging of this one is
@@ -119,6 +121,23 @@ package enum DebugDisconnectAction: String, Hashable, Sendable, CaseIterable {
 /// What a client's `kill` does.
 package enum DebugKillAction: String, Hashable, Sendable, CaseIterable {
     case detach, terminate
+}
+
+/// What happens to a guest that crashes.
+package enum DebugCrashAction: String, Hashable, Sendable, CaseIterable {
+    /// It ends at once, whoever looks.
+    case end
+    /// It stays readable while a client is attached.
+    case hold
+    /// It stays readable until a client has come and gone.
+    case wait
+}
+
+/// What a client may do to its guest.
+package enum DebugAccess: String, Hashable, Sendable, CaseIterable {
+    case readWrite = "read-write"
+    /// Look at everything, and change nothing but where the guest goes on.
+    case readOnly = "read-only"
 }
 
 /// How the processes of one sandbox are confined.

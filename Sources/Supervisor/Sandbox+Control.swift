@@ -15,6 +15,9 @@ extension Sandbox {
         guard stub.client == nil else {
             return .conflict("\(name) is being debugged by \(stub.client ?? "a client")")
         }
+        guard condition.state != .crashed else {
+            return .conflict("the guest of \(name) has crashed and cannot go on")
+        }
         guard [.waiting, .stoppedByDebugger].contains(condition.state) else {
             return .conflict("\(name) is not held (\(condition.state.rawValue))")
         }
@@ -23,7 +26,16 @@ extension Sandbox {
     }
 
     /// Starts a sandbox that does not run; one that waits for its next start need not wait.
+    ///
+    /// A guest that has crashed and is kept for reading does not run either; while somebody reads it,
+    /// ending that must be asked for.
     func startByOrder() -> ControlReply {
+        if condition.state == .crashed, worker.child != nil {
+            guard let client = stub.client else { return restartByOrder() }
+            return .conflict(
+                "\(name) has crashed, and \(client) looks at it; "
+                    + "\"hyperlight-ctl restart \(name)\" ends that")
+        }
         guard worker.child == nil || hasEnded, condition.state != .stopping else {
             return .conflict("\(name) is there already (\(condition.state.rawValue))")
         }

@@ -163,7 +163,9 @@ extension Sandbox {
         child.greeted()
         // Without the port that was asked for nobody would come: the guest runs on.
         let canHold = door.isOpen && door.tcpProblem == nil && holdsGuest
-        child.send(WorkerOrder.start(WorkerSettings(settings, canHold: canHold)))
+        child.send(
+            WorkerOrder.start(
+                WorkerSettings(settings, holdsGuest: canHold, canBeDebugged: door.isOpen)))
         child.heartbeat.begin(at: monotonicNanoseconds(), after: Self.loadingNanoseconds)
     }
 

@@ -25,6 +25,8 @@ extension SandboxDetails {
                 hypervisor: hypervisor, debugStartup: settings.debug.startup.rawValue,
                 debugOnDisconnect: settings.debug.onDisconnect.rawValue,
                 debugOnKill: settings.debug.onKill.rawValue,
+                debugOnCrash: settings.debug.onCrash.rawValue,
+                debugAccess: settings.debug.access.rawValue,
                 debugWaitTimeoutMilliseconds: Int64(
                     settings.debug.waitTimeout / .milliseconds(1)),
                 restart: RestartDetails(settings.restart)),

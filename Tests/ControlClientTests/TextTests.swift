@@ -131,7 +131,8 @@ struct DebuggerCommandTests {
             memory: MemoryDetails(heap: 0, scratch: 0, inputData: 0, outputData: 0), labels: [:],
             config: ConfigDetails(
                 source: "", mode: "", hypervisor: [], debugStartup: "", debugOnDisconnect: "",
-                debugOnKill: "", debugWaitTimeoutMilliseconds: 0,
+                debugOnKill: "", debugOnCrash: "", debugAccess: "",
+                debugWaitTimeoutMilliseconds: 0,
                 restart: RestartDetails(
                     policy: "never", initialDelayMilliseconds: 0, maxDelayMilliseconds: 0, burst: 1,
                     windowMilliseconds: 1)),

@@ -13,7 +13,8 @@ struct FakeCore: SupervisorCore {
         memory: MemoryDetails(heap: 1, scratch: 2, inputData: 3, outputData: 4), labels: [:],
         config: ConfigDetails(
             source: "f.json:1", mode: "serve", hypervisor: ["auto"], debugStartup: "wait",
-            debugOnDisconnect: "resume", debugOnKill: "detach", debugWaitTimeoutMilliseconds: 0,
+            debugOnDisconnect: "resume", debugOnKill: "detach", debugOnCrash: "hold",
+            debugAccess: "read-write", debugWaitTimeoutMilliseconds: 0,
             restart: RestartDetails(
                 policy: "never", initialDelayMilliseconds: 0, maxDelayMilliseconds: 0, burst: 1,
                 windowMilliseconds: 1)),

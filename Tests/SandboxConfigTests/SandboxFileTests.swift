@@ -61,6 +61,8 @@ struct SandboxFileTests {
         #expect(sandbox.debug.waitTimeout == .zero)
         #expect(sandbox.debug.onDisconnect == .resume)
         #expect(sandbox.debug.onKill == .detach)
+        #expect(sandbox.debug.onCrash == .hold)
+        #expect(sandbox.debug.access == .readWrite)
         #expect(sandbox.labels.isEmpty)
         #expect(!sandbox.acceptsUnversionedGuest)
         #expect(sandbox.sourcePosition == TextPosition(line: 1, column: 27))
@@ -79,7 +81,7 @@ struct SandboxFileTests {
                             "outputData": "64KiB" },
                 "debug": { "enabled": true, "port": 65535, "address": "::1", "startup": "run",
                            "allowRemote": false, "waitTimeout": "250ms", "onDisconnect": "stop",
-                           "onKill": "terminate" },
+                           "onKill": "terminate", "onCrash": "wait", "access": "read-only" },
                 "labels": { "team": "caf\\u00e9" }, "allowUnversionedGuest": true } ] }
             """)
         #expect(report.text == "")
@@ -102,6 +104,8 @@ struct SandboxFileTests {
         #expect(sandbox.debug.waitTimeout == .milliseconds(250))
         #expect(sandbox.debug.onDisconnect == .stop)
         #expect(sandbox.debug.onKill == .terminate)
+        #expect(sandbox.debug.onCrash == .wait)
+        #expect(sandbox.debug.access == .readOnly)
         #expect(sandbox.labels == ["team": "café"])
         #expect(sandbox.acceptsUnversionedGuest)
     }
@@ -110,15 +114,18 @@ struct SandboxFileTests {
         let report = report(
             """
             {"version":1,
-             "defaults":{"abi":"bare","memory":{"heap":"1MiB"},"debug":{"onKill":"terminate"}},
+             "defaults":{"abi":"bare","memory":{"heap":"1MiB"},"debug":{"onKill":"terminate",
+                         "onCrash":"end","access":"read-only"}},
              "sandboxes":[{"name":"a","guest":"a","memory":{"scratch":"2MiB"},
-                           "debug":{"port":9001}}]}
+                           "debug":{"port":9001,"onCrash":"hold"}}]}
             """)
         let sandbox = try #require(report.configuration?.sandboxes.first)
         #expect(sandbox.abi == .bare)
         #expect(sandbox.memory.heap == 1 << 20)
         #expect(sandbox.memory.scratch == 2 << 20)
         #expect(sandbox.debug.onKill == .terminate)
+        #expect(sandbox.debug.onCrash == .hold)
+        #expect(sandbox.debug.access == .readOnly)
         #expect(sandbox.debug.startup == .hold)
     }
 
@@ -269,6 +276,34 @@ struct SandboxFileTests {
         .sandbox(
             "number as duration", #""debug":{"waitTimeout":5}"#,
             #"1:74: error: sandboxes[0].debug.waitTimeout: expected a time span such as "5s", found a number"#
+        ),
+        .sandbox(
+            "access near miss", #""debug":{"access":"readonly"}"#,
+            """
+            1:69: error: sandboxes[0].debug.access: "readonly" is not one of: read-write, read-only
+                hint: did you mean "read-only"?
+            """),
+        .sandbox(
+            "access as a truth", #""debug":{"access":true}"#,
+            "1:69: error: sandboxes[0].debug.access: expected a string, found true or false"),
+        .sandbox(
+            "crash action near miss", #""debug":{"onCrash":"hols"}"#,
+            """
+            1:70: error: sandboxes[0].debug.onCrash: "hols" is not one of: end, hold, wait
+                hint: did you mean "hold"?
+            """),
+        .sandbox(
+            "crash action far miss", #""debug":{"onCrash":"restart"}"#,
+            #"1:70: error: sandboxes[0].debug.onCrash: "restart" is not one of: end, hold, wait"#),
+        .sandbox(
+            "debug key near miss", #""debug":{"onCrsh":"hold"}"#,
+            """
+            1:60: error: sandboxes[0].debug.onCrsh: unknown key
+                hint: did you mean "onCrash"?
+            """),
+        .sandbox(
+            "later debug key", #""debug":{"relayOutput":true}"#,
+            "1:60: error: sandboxes[0].debug.relayOutput: unknown key\n    hint: not supported by this version"
         ),
         .sandbox(
             "remote without consent", #""debug":{"port":1,"address":"0.0.0.0"}"#,

@@ -49,6 +49,8 @@ struct SandboxEntry: Encodable {
         var waitTimeout: String?
         var onDisconnect: String?
         var onKill: String?
+        var onCrash: String?
+        var access: String?
     }
 
     init(
