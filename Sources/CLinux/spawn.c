@@ -14,6 +14,14 @@
 
 enum { descriptors_max = 32, child_stack_bytes = 64 * 1024 };
 
+// Without copying its memory a child is born faster, as after vfork.
+#if defined(__has_feature) && __has_feature(thread_sanitizer)
+// ThreadSanitizer takes each clone for a fork; in shared memory the child would undo the parent's locks.
+enum { shared_until_exec = 0 };
+#else
+enum { shared_until_exec = CLONE_VM };
+#endif
+
 /// All that the child needs; it only reads it, but for `error`.
 struct birth {
     const char *path;
@@ -128,9 +136,8 @@ pid_t clinux_spawn(const char *path, char *const arguments[], char *const enviro
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    // The child shares our memory until its exec, as after vfork. Not with a user namespace: there it
-    // has to change a flag of its memory.
-    unsigned sharing = (namespaces & CLONE_NEWUSER) != 0 ? 0 : CLONE_VM;
+    // With a user namespace the child has to change a flag of its memory.
+    unsigned sharing = (namespaces & CLONE_NEWUSER) != 0 ? 0 : shared_until_exec;
     pid_t child = clone(be_born, nursery->stack + sizeof nursery->stack,
                         (int)(CLONE_VFORK | SIGCHLD | sharing | namespaces), &nursery->birth);
     int clone_error = errno;

@@ -21,9 +21,7 @@ import Testing
         #expect(receiveText(ours) == "A=1\nB=two words\n")
     }
 
-    @Test(
-        .disabled(if: isThreadSanitized, "ThreadSanitizer makes a fork of each vfork"),
-        arguments: [("/nowhere/at/all", ENOENT), ("/etc/passwd", EACCES), ("/", EACCES)])
+    @Test(arguments: [("/nowhere/at/all", ENOENT), ("/etc/passwd", EACCES), ("/", EACCES)])
     func `a program that cannot be executed is an error of the spawn`(
         _ path: String, code: Int32
     ) {
@@ -33,8 +31,7 @@ import Testing
         }
     }
 
-    @Test(.disabled(if: isThreadSanitized, "ThreadSanitizer makes a fork of each vfork"))
-    func `a closed source is an error of the spawn`() {
+    @Test func `a closed source is an error of the spawn`() {
         #expect(throws: SystemCallError("spawn", code: EBADF)) {
             _ = try ChildProcess.spawn(
                 path: "/bin/true", arguments: ["true"], environment: [], descriptors: [(1000, 3)]
@@ -71,8 +68,7 @@ import Testing
         }
     }
 
-    @Test(.disabled(if: isThreadSanitized, "ThreadSanitizer makes a fork of each vfork"))
-    func `a child dies with the thread that made it`() throws {
+    @Test func `a child dies with the thread that made it`() throws {
         final class Box: @unchecked Sendable { var child: Echo? }
         let box = Box()
         var thread = pthread_t()

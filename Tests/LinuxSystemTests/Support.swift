@@ -72,6 +72,3 @@ extension SocketPair {
         return second
     }
 }
-
-/// Whether this build is one with ThreadSanitizer, where a spawn returns before the child has begun.
-let isThreadSanitized = dlsym(nil, "__tsan_init") != nil

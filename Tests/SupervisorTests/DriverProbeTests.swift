@@ -39,8 +39,7 @@ struct DriverProbeTests {
         #expect(try probe("exit 7\n").result == .unusable("no answer"))
     }
 
-    @Test(.disabled(if: isThreadSanitized, "ThreadSanitizer makes a fork of each vfork"))
-    func `a program that is not there is a reason`() throws {
+    @Test func `a program that is not there is a reason`() throws {
         let folder = try TemporaryFolder()
         let programs = ProgramFolder(path: folder.path)
         guard case .unusable(let reason) = DriverProbe.run(.emulator, programs: programs) else {
@@ -61,6 +60,3 @@ struct DriverProbeTests {
         #expect(!FileManager.default.fileExists(atPath: "/proc/\(processID)"))
     }
 }
-
-/// Whether this build is one with ThreadSanitizer, where a spawn does not learn of a failed exec.
-private let isThreadSanitized = dlsym(nil, "__tsan_init") != nil
