@@ -13,6 +13,8 @@ extension SeccompPolicy {
                     3, required: MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
                     optional: MAP_NORESERVE | MAP_STACK)),
             CallRule("madvise", .int(2, MADV_NOHUGEPAGE)),
+            // It gives back the shadow of large blocks that were freed.
+            CallRule("madvise", .int(2, MADV_DONTNEED)),
             // Before exit and longjmp, which the emulator uses, it asks where the stacks are.
             CallRule("sigaltstack", .null(0)),
         ]
