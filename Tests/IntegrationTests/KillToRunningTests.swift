@@ -7,7 +7,7 @@ extension IntegrationTests {
     /// How long a guest stands after the death of its stub, as seen from outside.
     @Suite(.serialized)
     struct KillToRunning {
-        private static let limitMilliseconds = 10.0
+        private static let limitMilliseconds = 10.0 * Machine.slowness
         private let image: GuestImage
 
         init() throws { image = try GuestImage.named(Ticker.guest) }

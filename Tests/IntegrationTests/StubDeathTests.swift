@@ -49,7 +49,7 @@ extension IntegrationTests {
         }
 
         private static let repetitions = 5
-        private static let goesOnWithinMilliseconds = 10.0
+        private static let goesOnWithinMilliseconds = 10.0 * Machine.slowness
 
         @Test(arguments: StubDeathCase.all)
         func `6, F6: stub killed: the guest goes on, a new stub serves the same port`(

@@ -38,6 +38,13 @@ enum Machine {
     /// Whether the programs under test have a sanitizer in them: `tools/test --sanitize`.
     static let isSanitized = ProcessInfo.processInfo.environment["HYPERLIGHT_SANITIZED"] != nil
 
+    /// How many times longer the same work may take; a sanitizer checks each access to memory.
+    static let slowness = isSanitized ? 5.0 : 1
+
+    /// How many times more memory the same work may take: a sanitizer puts zones around each piece,
+    /// notes down who used it, and keeps it for a while when it was freed.
+    static let appetite = isSanitized ? 4 : 1
+
     private static let guestFolder =
         ProcessInfo.processInfo.environment["HYPERLIGHT_GUESTS"] ?? packageRoot + "/.build/guests"
 

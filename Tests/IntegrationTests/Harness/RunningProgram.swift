@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Testing
 
 /// A child process with its output collected line by line or as one text.
 final class RunningProgram {
@@ -120,6 +121,18 @@ final class RunningProgram {
     func end() {
         signal(SIGKILL)
         _ = try? waitForEnd(.seconds(5))
+        expectNoSanitizerReport()
+    }
+
+    /// What a sanitizer found in it, or in a child whose errors it logs; the end by SIGKILL hides its
+    /// exit code.
+    private func expectNoSanitizerReport() {
+        guard Machine.isSanitized else { return }
+        let text = output.text
+        guard let start = text.firstRange(of: #/(Address|Thread)Sanitizer:/#)?.lowerBound else {
+            return
+        }
+        Issue.record("\(text[start...].prefix(4000))")
     }
 }
 
