@@ -26,7 +26,7 @@ const char *__asan_default_options(void) {
 const char *__tsan_default_options(void);
 __attribute__((disable_sanitizer_instrumentation)) const char *__tsan_default_options(void) {
     return "symbolize=0:use_sigaltstack=0:color=never:"
-           "handle_segv=0:halt_on_error=1:atexit_sleep_ms=0";
+           "use_madv_dontdump=0:handle_segv=0:halt_on_error=1:atexit_sleep_ms=0";
 }
 #endif
 #endif
