@@ -44,7 +44,7 @@ extension IntegrationTests {
                 print(
                     "F20: \(driver): \(times.count) reads of 64 KiB through hostile tables: p50",
                     [times.median].text, "ms, max", [times.max() ?? 0].text, "ms")
-                #expect(times.allSatisfy { $0 < 1000 })
+                #expect(times.allSatisfy { $0 < 1000 * Machine.slowness })
                 #expect(counts.first != counts.last)
                 let after = try supervisor.status("a")
                 #expect(after.workerPID == before.workerPID && after.stubPID == before.stubPID)
