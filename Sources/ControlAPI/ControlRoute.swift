@@ -18,11 +18,14 @@ package enum ControlRoute: Hashable, Sendable {
     case restart(SandboxName)
     /// `POST /v1/sandboxes/{name}/debug/restart-stub`: 202 with `SandboxStatus`.
     case restartStub(SandboxName)
+    /// `POST /v1/sandboxes/{name}/debug/take-over`: 202 with `SandboxStatus`, whose client is gone
+    /// soon.
+    case takeOver(SandboxName)
 
     package var method: String {
         switch self {
         case .list, .details: "GET"
-        case .resume, .start, .stop, .kill, .restart, .restartStub: "POST"
+        case .resume, .start, .stop, .kill, .restart, .restartStub, .takeOver: "POST"
         }
     }
 
@@ -37,6 +40,7 @@ package enum ControlRoute: Hashable, Sendable {
         case .kill(let name): "/v1/sandboxes/\(name)/kill"
         case .restart(let name): "/v1/sandboxes/\(name)/restart"
         case .restartStub(let name): "/v1/sandboxes/\(name)/debug/restart-stub"
+        case .takeOver(let name): "/v1/sandboxes/\(name)/debug/take-over"
         }
     }
 }

@@ -15,6 +15,8 @@ package enum Failure: Error, Hashable, Sendable {
     case unknownSandboxes([String])
     /// This sandbox cannot be debugged; the second text says why.
     case notDebuggable(String, String)
+    /// Somebody else debugs this sandbox; the second text is who.
+    case occupied(String, String)
     /// No runtime folder is known, so neither is the socket.
     case noSocketPath([String])
     /// A program could not be started.
@@ -33,6 +35,7 @@ package enum Failure: Error, Hashable, Sendable {
         case .usage: 64
         case .notReachable, .badAnswer, .notDebuggable, .cannotRun: 69
         case .noSocketPath: 73
+        case .occupied: 75
         case .notPermitted: 77
         case .refused(let problem):
             switch problem.code {
@@ -66,6 +69,8 @@ package enum Failure: Error, Hashable, Sendable {
             "no such sandbox: " + names.joined(separator: ", ")
         case .notDebuggable(let name, let reason):
             "\"\(name)\" cannot be debugged: \(reason)"
+        case .occupied(let name, let client):
+            "\"\(name)\" is being debugged by \(client); --take-over sends that client away"
         case .noSocketPath(let variables):
             "no runtime folder is known (looked at " + variables.joined(separator: ", ")
                 + "); name the control socket with --socket"

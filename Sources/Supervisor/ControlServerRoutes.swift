@@ -22,7 +22,7 @@ enum ControlServerRoutes {
         let orders: [(path: String, question: @Sendable (SandboxName) -> ControlRequest)] = [
             ("resume", { .resume($0) }), ("start", { .start($0) }), ("stop", { .stop($0) }),
             ("kill", { .kill($0) }), ("restart", { .restart($0) }),
-            ("debug/restart-stub", { .restartStub($0) }),
+            ("debug/restart-stub", { .restartStub($0) }), ("debug/take-over", { .takeOver($0) }),
         ]
         for (path, question) in orders {
             router.post("/v1/sandboxes/:name/\(path)") { request, context in

@@ -93,6 +93,28 @@ extension Sandbox {
         return .accepted(status)
     }
 
+    /// Sends the attached client away; the guest goes on as when a client is lost, and the stub serves
+    /// the next one.
+    ///
+    /// That the client is gone shows in a later status.
+    func takeOver() -> ControlReply {
+        guard worker.child != nil, !condition.isOver else {
+            return .conflict("\(name) has no running worker")
+        }
+        guard let child = stub.child, !child.isGreeting, !child.isLost else {
+            return .conflict("\(name) has no debug stub at this moment (\(doorState.rawValue))")
+        }
+        // A client that has said nothing makes room by itself.
+        guard let client = stub.client else { return .accepted(status) }
+        guard condition.state != .crashed else {
+            return .conflict("the guest of \(name) has crashed, and ends when \(client) leaves")
+        }
+        guard child.send(StubOrder.dropClient) else {
+            return .conflict("the debug stub of \(name) takes no orders at this moment")
+        }
+        return .accepted(status)
+    }
+
     var status: SandboxStatus {
         var status = SandboxStatus(
             name: name.text, state: condition.state,

@@ -25,12 +25,14 @@ package enum ControlRequest: Hashable, Sendable {
     case restart(SandboxName)
     /// End the stub politely and start a new one; the guest goes on.
     case restartStub(SandboxName)
+    /// Send the attached debugger away, so that another one can come.
+    case takeOver(SandboxName)
 
     package var sandbox: SandboxName? {
         switch self {
         case .list: nil
         case .details(let name), .resume(let name), .start(let name), .stop(let name),
-            .kill(let name), .restart(let name), .restartStub(let name):
+            .kill(let name), .restart(let name), .restartStub(let name), .takeOver(let name):
             name
         }
     }

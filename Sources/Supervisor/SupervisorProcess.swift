@@ -251,6 +251,7 @@ package final class SupervisorProcess {
         case .kill: return sandbox.killByOrder()
         case .restart: return sandbox.restartByOrder()
         case .restartStub: return sandbox.restartStub()
+        case .takeOver: return sandbox.takeOver()
         }
     }
 }
@@ -259,7 +260,7 @@ extension ControlRequest {
     fileprivate var changesSomething: Bool {
         switch self {
         case .list, .details: false
-        case .resume, .start, .stop, .kill, .restart, .restartStub: true
+        case .resume, .start, .stop, .kill, .restart, .restartStub, .takeOver: true
         }
     }
 }

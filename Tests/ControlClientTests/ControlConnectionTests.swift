@@ -20,7 +20,7 @@ private struct FakeCore: SupervisorCore {
         case (.resume, "a"): .accepted(Self.status("a", .running))
         case (.restartStub, "a"): .conflict("debugging is off")
         case (.details, _), (.resume, _), (.restartStub, _), (.start, _), (.stop, _), (.kill, _),
-            (.restart, _):
+            (.restart, _), (.takeOver, _):
             .notFound
         }
     }

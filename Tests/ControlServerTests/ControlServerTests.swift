@@ -40,6 +40,9 @@ struct ControlServerTests {
         Exchange("GET /v1/sandboxes/a HTTP/1.1\r\n", "200", #""guest":"/g""#, #""heap":1"#),
         Exchange("POST /v1/sandboxes/a/resume HTTP/1.1\r\n", "202", #""name":"a""#),
         Exchange("POST /v1/sandboxes/a/debug/restart-stub HTTP/1.1\r\n", "202", #""name":"a""#),
+        Exchange("POST /v1/sandboxes/a/debug/take-over HTTP/1.1\r\n", "202", #""name":"a""#),
+        Exchange(
+            "GET /v1/sandboxes/a/debug/take-over HTTP/1.1\r\n", "404", "application/problem+json"),
         Exchange(
             "GET /v1/sandboxes/b HTTP/1.1\r\n", "404", "application/problem+json",
             #""code":"unknown-sandbox""#, #""sandbox":"b""#),

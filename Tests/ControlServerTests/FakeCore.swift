@@ -31,7 +31,8 @@ struct FakeCore: SupervisorCore {
         }
         switch request {
         case .list, .details: return .details(Self.details)
-        case .resume, .start, .stop, .kill, .restart, .restartStub: return .accepted(Self.status)
+        case .resume, .start, .stop, .kill, .restart, .restartStub, .takeOver:
+            return .accepted(Self.status)
         }
     }
 }

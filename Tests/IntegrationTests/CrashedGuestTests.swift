@@ -40,7 +40,10 @@ extension IntegrationTests {
                 #expect(start.text.contains("unix looks at it"), "\(start.text)")
                 #expect(start.text.contains("hyperlight-ctl restart a"), "\(start.text)")
                 let resume = try supervisor.control(["resume", "a"])
-                #expect(resume.ending == .exit(3))
+                #expect(resume.ending == .exit(75))
+                let takeOver = try supervisor.control(["debug", "--take-over", "a"])
+                #expect(takeOver.ending == .exit(75))
+                #expect(takeOver.text.contains("ends when unix leaves"), "\(takeOver.text)")
                 #expect(try client.readRegister(16) != 0)
             }
         }

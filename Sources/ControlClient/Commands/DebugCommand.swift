@@ -9,12 +9,15 @@ struct DebugCommand: AsyncParsableCommand {
         abstract: "Replaces itself by gdb, attached to a sandbox, symbols loaded.",
         discussion: """
             Uses the sandbox's Unix socket when you may, else its TCP address. Leaving gdb lets \
-            the guest run on (see debug.onDisconnect in the configuration).
+            the guest run on (see debug.onDisconnect in the configuration). A sandbox has one \
+            debugger at a time: exit code 75 when somebody else is there, unless --take-over sends \
+            them away.
 
             EXAMPLES
               hyperlight-ctl debug counter
               hyperlight-ctl debug counter -x breakpoints.gdb
               hyperlight-ctl debug counter --print
+              hyperlight-ctl debug --take-over counter
               hyperlight-ctl debug counter -- -batch -ex bt
             """)
 
@@ -28,6 +31,8 @@ struct DebugCommand: AsyncParsableCommand {
     @Flag(name: .customLong("print"), help: "Print the gdb command instead of running it.")
     var isPrinting = false
 
+    @OptionGroup var takeOver: TakeOverOption
+
     @Argument(parsing: .postTerminator, help: "Further arguments for gdb, after --.")
     var arguments: [String] = []
 
@@ -36,18 +41,14 @@ struct DebugCommand: AsyncParsableCommand {
     func run() async throws {
         try await reportingFailure { () async throws(Failure) in
             let name = try sandbox.checkedName()
-            let details: SandboxDetails = try await options.connection().value(of: .details(name))
-            guard details.status.state.isAlive || details.status.state == .crashed else {
-                throw .notRunning(["\(name) (\(details.status.state.rawValue))"])
-            }
+            let connection = try options.connection()
+            let details = try await connection.debuggableDetails(of: name)
             let command = try DebuggerCommand(
                 details, scripts: scripts, arguments: arguments,
                 isUsableSocket: SocketFile.isUsable)
-            if isPrinting {
-                Output.write(command.shellText + "\n")
-            } else {
-                try ProgramReplacement.replace(with: command.words)
-            }
+            guard !isPrinting else { return Output.write(command.shellText + "\n") }
+            try await connection.makeRoom(in: details.status, name, takeOver)
+            try ProgramReplacement.replace(with: command.words)
         }
     }
 }

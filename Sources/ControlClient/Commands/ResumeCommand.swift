@@ -64,7 +64,9 @@ extension ControlConnection {
                 problem.code == .conflict, let name = problem.sandbox
             else { throw error }
             let all = try await list()
-            guard let status = all.first(where: { $0.name == name }), !status.state.isAlive
+            // A crashed guest that is kept is there, although it does not run.
+            guard let status = all.first(where: { $0.name == name }), !status.state.isAlive,
+                status.state != .crashed
             else { throw error }
             throw .notRunning(["\(name) (\(problem.detail))"])
         }
@@ -75,7 +77,7 @@ extension ControlRoute {
     /// Whether the wish is for a sandbox that runs.
     fileprivate var needsRunning: Bool {
         switch self {
-        case .resume, .stop, .kill, .restartStub: true
+        case .resume, .stop, .kill, .restartStub, .takeOver: true
         case .list, .details, .start, .restart: false
         }
     }

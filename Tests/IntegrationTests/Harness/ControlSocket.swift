@@ -19,6 +19,11 @@ extension RunningSupervisor {
         try request("POST", "/v1/sandboxes/\(sandbox)/debug/restart-stub")
     }
 
+    /// Sends the attached debugger away.
+    func takeOverAtOnce(_ sandbox: String) throws {
+        try request("POST", "/v1/sandboxes/\(sandbox)/debug/take-over")
+    }
+
     /// Asks and answers the body; throws unless the answer is good.
     @discardableResult
     private func request(_ method: String, _ path: String) throws -> [UInt8] {
