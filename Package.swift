@@ -164,6 +164,9 @@ let package = Package(
             dependencies: ["GuestModel", "Hypervisor", "ConformanceSupport"],
             path: "Tests/DriverConformance", swiftSettings: nearC),
         .testTarget(
+            name: "HypervisorTests", dependencies: ["GuestModel", "Hypervisor"],
+            swiftSettings: strict),
+        .testTarget(
             name: "HypervisorEmulatorTests",
             dependencies: ["GuestModel", "Hypervisor", "HypervisorEmulator", "DriverConformance"],
             swiftSettings: nearC),

@@ -20,3 +20,9 @@ package struct Watchpoint: Hashable, Sendable {
         self.range = range
     }
 }
+
+/// Watchpoints in one session; more is a mistake or an attack.
+package let watchpointsMax = 64
+
+/// Bytes that one watchpoint may watch.
+package let watchedBytesMax = 16 << 20

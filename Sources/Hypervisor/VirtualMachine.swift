@@ -52,6 +52,9 @@ package protocol VirtualCPU: AnyObject {
     func write(_ extended: ExtendedState) throws(HypervisorError)
 
     /// The breakpoints in force from the next run on; replaces what was set before.
+    ///
+    /// - Throws: `.tooManyBreakpoints` when they do not fit, `.missing` when the driver cannot have
+    ///   such breakpoints on this machine; what was set before stays then.
     func setBreakpoints(_ breakpoints: Breakpoints) throws(HypervisorError)
 
     /// Whether the worker has to patch `int3` into guest memory for a software breakpoint.
@@ -70,7 +73,8 @@ package protocol VirtualCPU: AnyObject {
     ///
     /// In mode `.step` exactly one instruction executes. A step over OUT ends with the `.portWrite`
     /// exit (nothing more has run), a step over HLT with `.halted` or `.debug(.step)`: the caller
-    /// looks at the instruction before.
+    /// looks at the instruction before. A step that uses watched memory ends with
+    /// `.debug(.watchpoint)`.
     func run(_ mode: RunMode) throws(HypervisorError) -> VMExit
 
     /// How a signal handler makes `run` return `.interrupted`.
@@ -88,21 +92,27 @@ package enum RunMode: Hashable, Sendable {
     case step
 }
 
-/// Breakpoints of one vCPU.
+/// Breakpoints and watchpoints of one vCPU.
 package struct Breakpoints: Hashable, Sendable {
     /// Instruction addresses for the debug registers, at most `hardwareBreakpointsMax`.
     package var hardware: [GuestVirtualAddress]
     /// Instruction addresses of software breakpoints.
     package var software: [GuestVirtualAddress]
+    /// Memory whose use by the guest is reported; what the host does with it is not.
+    ///
+    /// At most `watchpointsMax`, each of at most `watchedBytesMax`. Drivers on debug registers take
+    /// what fits into the registers that hardware breakpoints leave (see `debugRegisters`).
+    package var watchpoints: [Watchpoint]
     /// Whether every `int3` is an exit, also the guest's own; otherwise those go to the guest.
     package var catchesBreakpointInstruction: Bool
 
     package init(
         hardware: [GuestVirtualAddress] = [], software: [GuestVirtualAddress] = [],
-        catchesBreakpointInstruction: Bool = false
+        watchpoints: [Watchpoint] = [], catchesBreakpointInstruction: Bool = false
     ) {
         self.hardware = hardware
         self.software = software
+        self.watchpoints = watchpoints
         self.catchesBreakpointInstruction = catchesBreakpointInstruction
     }
 }
@@ -137,6 +147,12 @@ package enum DebugExit: Hashable, Sendable {
     case hardwareBreakpoint(GuestVirtualAddress)
     /// RIP is the address of an `int3`, ours or the guest's.
     case softwareBreakpoint(GuestVirtualAddress)
+    /// The guest used watched memory, which came before everything that could stop it behind.
+    ///
+    /// RIP is behind the instruction, or still at it when that is a string instruction with
+    /// iterations left. The address lies in the watched range: the first of the used bytes where the
+    /// driver knows it, the start of the piece that a debug register watched where not.
+    case watchpoint(WatchKind, GuestVirtualAddress)
     /// A #DB that none of ours explains.
     case guest
 }

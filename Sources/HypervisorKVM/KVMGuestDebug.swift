@@ -17,32 +17,25 @@ struct KVMGuestDebug: Hashable {
 
     private init() {}
 
-    /// At most four hardware breakpoints; the caller has checked.
-    init(_ breakpoints: Breakpoints, mode: RunMode) {
+    /// Intercepts `registers`, at most four; the caller has checked.
+    init(_ breakpoints: Breakpoints, registers: [DebugRegister], mode: RunMode) {
         if mode == .step { control |= UInt32(KVM_GUESTDBG_SINGLESTEP) }
         if !breakpoints.software.isEmpty || breakpoints.catchesBreakpointInstruction {
             control |= UInt32(KVM_GUESTDBG_USE_SW_BP)
         }
-        for (index, address) in breakpoints.hardware.prefix(hardwareBreakpointsMax).enumerated() {
-            arm(index, at: address.rawValue, condition: 0)
+        for (index, register) in registers.prefix(hardwareBreakpointsMax).enumerated() {
+            arm(index, register)
         }
         if control != 0 { control |= UInt32(KVM_GUESTDBG_ENABLE) }
     }
 
-    /// A watchpoint on writes to the eight bytes at `address`, which only the probe uses.
-    init(watchingWritesTo address: UInt64) {
-        arm(0, at: address, condition: 0b1001)
-        control |= UInt32(KVM_GUESTDBG_ENABLE)
-    }
-
     var isStepping: Bool { control & UInt32(KVM_GUESTDBG_SINGLESTEP) != 0 }
 
-    /// Arms DR`index`; `condition` is as DR7 has it, LEN in bits 2-3 and R/W in bits 0-1.
-    private mutating func arm(_ index: Int, at address: UInt64, condition: UInt64) {
+    private mutating func arm(_ index: Int, _ register: DebugRegister) {
         control |= UInt32(KVM_GUESTDBG_USE_HW_BP)
-        addresses[index] = address
+        addresses[index] = register.address.rawValue
         // Bit 10 of DR7 is always one.
-        dr7 |= 1 << 10 | 1 << (2 * index) | condition << (16 + 4 * index)
+        dr7 |= 1 << 10 | 1 << (2 * index) | register.condition << (16 + 4 * index)
     }
 
     /// The structure the kernel wants.

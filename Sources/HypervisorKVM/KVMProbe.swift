@@ -21,7 +21,7 @@ package enum KVMProbe {
             let memory = try ProbeMemory(code: code)
             defer { memory.free() }
             let machine = try KVMMachine(
-                borrowing: device, capabilities: .complete, supportedCPUID: cpuid)
+                borrowing: device, capabilities: [.complete, .watchpoints], supportedCPUID: cpuid)
             try machine.map(memory.region)
             try machine.vcpu.write(.longMode(pageTable: ProbeMemory.pageTable))
             try machine.vcpu.write(ProbeMemory.entry)
@@ -81,9 +81,14 @@ package enum KVMProbe {
             [0x48, 0x89, 0x04, 0x24, nop, halt],  // mov [rsp], rax
             .watchpoints,
             { vcpu throws(HypervisorError) in
-                let watching = KVMGuestDebug(watchingWritesTo: ProbeMemory.entry.rsp)
-                let exit = try vcpu.run(intercepting: watching)
-                return exit != .halted && vcpu.isAtDebugExit
+                let stack = GuestVirtualAddress(ProbeMemory.entry.rsp)
+                guard let range = GuestVirtualRange(start: stack, byteCount: 8),
+                    let watchpoint = Watchpoint(.write, range)
+                else { return false }
+                try vcpu.setBreakpoints(Breakpoints(watchpoints: [watchpoint]))
+                let exit = try vcpu.run(.continue)
+                let rip = try vcpu.readState().general.rip
+                return exit == .debug(.watchpoint(.write, stack)) && rip == start + 4
             }
         ),
     ]

@@ -13,7 +13,8 @@ extension KVMVCPU {
             guard let value = access.value else { return .portUnsupported(port: access.port) }
             return .portWrite(port: access.port, size: access.size, value: value)
         case KVM_EXIT_DEBUG:
-            return .debug(debugExit(isStepping: isStepping))
+            return .debug(
+                DebugExit(page.debugExit, registers: debugRegisters, isStepping: isStepping))
         case KVM_EXIT_HLT:
             return .halted
         case KVM_EXIT_MMIO:
@@ -32,22 +33,6 @@ extension KVMVCPU {
         }
     }
 
-    /// Decided by address first: stepping onto an armed breakpoint is a step and no hit.
-    ///
-    /// - Source: Intel SDM volume 3, "Debug Status Register (DR6)".
-    private func debugExit(isStepping: Bool) -> DebugExit {
-        let debug = page.debugExit
-        if debug.exception == 3 { return .softwareBreakpoint(.init(debug.pc)) }
-        let here = GuestVirtualAddress(debug.pc)
-        for (index, address) in breakpoints.hardware.enumerated() where address == here {
-            if !isStepping || debug.dr6 >> UInt64(index) & 1 != 0 {
-                return .hardwareBreakpoint(here)
-            }
-        }
-        let isSingleStep = debug.dr6 & 1 << 14 != 0
-        return isStepping && isSingleStep ? .step : .guest
-    }
-
     /// KVM could not go on: mostly an instruction that it had to emulate and does not know.
     private func internalError() throws(HypervisorError) -> VMExit {
         let suberror = page.internalSuberror
@@ -63,5 +48,32 @@ extension KVMVCPU {
         case 0xCC: .debug(.softwareBreakpoint(here))
         case .some: .unsupportedInstruction(bytes: bytes)
         }
+    }
+}
+
+extension DebugExit {
+    /// What KVM's description of a debug exit means when DR0 to DR3 hold `registers`.
+    ///
+    /// A watchpoint comes first: its trap belongs to the instruction before. Then it is decided by
+    /// address: stepping onto an armed breakpoint is a step and no hit.
+    ///
+    /// - Source: Intel SDM volume 3, "Debug Status Register (DR6)".
+    init(_ debug: kvm_debug_exit_arch, registers: [DebugRegister], isStepping: Bool) {
+        let here = GuestVirtualAddress(debug.pc)
+        func isReported(_ index: Int) -> Bool { debug.dr6 >> UInt64(index) & 1 != 0 }
+        if debug.exception == 3 {
+            self = .softwareBreakpoint(here)
+            return
+        }
+        for (index, register) in registers.enumerated() where isReported(index) {
+            guard case .data(let kind, let address, _) = register else { continue }
+            self = .watchpoint(kind, address)
+            return
+        }
+        let isHit = registers.enumerated().contains { index, register in
+            register == .instruction(here) && (!isStepping || isReported(index))
+        }
+        let isSingleStep = isStepping && debug.dr6 & 1 << 14 != 0
+        self = isHit ? .hardwareBreakpoint(here) : isSingleStep ? .step : .guest
     }
 }

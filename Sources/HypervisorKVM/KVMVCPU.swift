@@ -22,7 +22,9 @@ import LinuxSystem
     /// Registers in the page that are older than the kernel's; always empty with a shared page.
     private var stale: RegisterSet = []
 
-    private(set) var breakpoints = Breakpoints()
+    private var breakpoints = Breakpoints()
+    /// What DR0 to DR3 are for.
+    private(set) var debugRegisters: [DebugRegister] = []
     private var debugInForce = KVMGuestDebug.off
 
     /// The port of an OUT exit whose instruction may still have to be finished.
@@ -123,13 +125,17 @@ import LinuxSystem
     // MARK: Breakpoints
 
     package func setBreakpoints(_ breakpoints: Breakpoints) throws(HypervisorError) {
-        guard breakpoints.hardware.count <= hardwareBreakpointsMax else {
-            throw .tooManyBreakpoints(limit: hardwareBreakpointsMax)
-        }
         guard breakpoints.hardware.isEmpty || capabilities.contains(.hardwareBreakpoints) else {
             throw .missing("hardware breakpoints of KVM on this machine")
         }
+        guard breakpoints.watchpoints.isEmpty || capabilities.contains(.watchpoints) else {
+            throw .missing("data watchpoints of KVM on this machine")
+        }
+        guard let registers = breakpoints.debugRegisters else {
+            throw .tooManyBreakpoints(limit: hardwareBreakpointsMax)
+        }
         self.breakpoints = breakpoints
+        debugRegisters = registers
     }
 
     package var patchesSoftwareBreakpoints: Bool { true }
@@ -156,14 +162,9 @@ import LinuxSystem
     package func run(_ mode: RunMode) throws(HypervisorError) -> VMExit {
         // Otherwise finishing it would count as the step.
         if mode == .step { try finishPortWrite() }
-        return try run(intercepting: KVMGuestDebug(breakpoints, mode: mode))
-    }
-
-    /// Runs with these intercepts, whatever the breakpoints are.
-    func run(intercepting wanted: KVMGuestDebug) throws(HypervisorError) -> VMExit {
-        try intercept(wanted)
+        try intercept(KVMGuestDebug(breakpoints, registers: debugRegisters, mode: mode))
         guard try enter() == .exited else { return .interrupted }
-        let exit = try currentExit(isStepping: wanted.isStepping)
+        let exit = try currentExit(isStepping: mode == .step)
         if case .portWrite(let port, _, _) = exit { openPortWrite = port }
         return exit
     }

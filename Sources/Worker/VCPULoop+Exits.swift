@@ -21,6 +21,8 @@ extension VCPULoop {
             } else {
                 try trapOfTheGuest(at: address)
             }
+        case .debug(.watchpoint(let kind, let address)):
+            try stopAfterRefresh(.watchpoint(kind, address))
         case .debug(.guest): try stopAfterRefresh(.guestTrap)
         case .portUnsupported(let port): try crashAfterRefresh(.unexpectedPort(port))
         case .memory(let address, let access):

@@ -76,6 +76,28 @@ struct KVMDriverTests {
         }
     }
 
+    @Test
+    func `watches are refused where they would never fire, and take their registers elsewhere`()
+        throws
+    {
+        let code = GuestVirtualAddress(KVMGuest.code)
+        let range = try #require(GuestVirtualRange(start: code, byteCount: 8))
+        let watch = try #require(Watchpoint(.write, range))
+        let poor = try KVMGuest([0xF4], capabilities: .complete)
+        #expect(throws: HypervisorError.missing("data watchpoints of KVM on this machine")) {
+            try poor.vcpu.setBreakpoints(Breakpoints(watchpoints: [watch]))
+        }
+        let rich = try KVMGuest([0xF4], capabilities: [.complete, .watchpoints])
+        let three = (0..<3).map { GuestVirtualAddress(KVMGuest.code + 8 + $0) }
+        try rich.vcpu.setBreakpoints(Breakpoints(hardware: three, watchpoints: [watch]))
+        // KVM takes what it is told, whether it can do it or not.
+        #expect(try rich.vcpu.run(.continue) == .halted)
+        #expect(throws: HypervisorError.tooManyBreakpoints(limit: 4)) {
+            try rich.vcpu.setBreakpoints(
+                Breakpoints(hardware: three + [code], watchpoints: [watch]))
+        }
+    }
+
     @Test func `a region that overlaps another is refused by name`() throws {
         let guest = try KVMGuest([0xF4])
         let host = try HostMemory(byteCount: 0x2000)

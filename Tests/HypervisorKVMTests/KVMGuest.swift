@@ -13,10 +13,11 @@ struct KVMGuest {
 
     init(
         _ program: [UInt8], usesSharedRegisters: Bool = true,
-        numbers: (machine: Int32, vcpu: Int32)? = nil
+        capabilities: DriverCapabilities? = nil, numbers: (machine: Int32, vcpu: Int32)? = nil
     ) throws {
         machine = try KVMHost.makeMachine(
-            usesSharedRegisters: usesSharedRegisters, numbers: numbers)
+            usesSharedRegisters: usesSharedRegisters, capabilities: capabilities,
+            numbers: numbers)
         let host = try HostMemory(byteCount: 0x10000)
         let region = unsafe MemoryRegion(
             start: .init(0), byteCount: host.byteCount, isGuestWritable: true, host: host.base)

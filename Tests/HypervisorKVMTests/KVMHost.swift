@@ -30,11 +30,14 @@ enum KVMHost {
         try KVMCPUIDTable(supportedBy: try openDevice("/dev/kvm"))
     }
 
+    /// A machine with what this KVM can do, or as if it could do something else.
     static func makeMachine(
-        usesSharedRegisters: Bool = true, numbers: (machine: Int32, vcpu: Int32)? = nil
+        usesSharedRegisters: Bool = true, capabilities: DriverCapabilities? = nil,
+        numbers: (machine: Int32, vcpu: Int32)? = nil
     ) throws -> KVMMachine {
         try KVMMachine(
-            borrowing: try openDevice("/dev/kvm"), capabilities: try probed.get(),
+            borrowing: try openDevice("/dev/kvm"),
+            capabilities: try capabilities ?? probed.get(),
             supportedCPUID: try cpuid.get(), usesSharedRegisters: usesSharedRegisters,
             numbers: numbers)
     }
