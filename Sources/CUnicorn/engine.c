@@ -6,7 +6,7 @@
 #include <string.h>
 
 // The first report of a run is what ended it; callbacks may come again while the engine winds down.
-static int report(cunicorn_engine *engine, int reason) {
+int cunicorn_report(cunicorn_engine *engine, int reason) {
     if (engine->exit == NULL || engine->exit->reason != CUNICORN_ENDED) return 0;
     engine->exit->reason = reason;
     uc_emu_stop(engine->uc);
@@ -16,7 +16,7 @@ static int report(cunicorn_engine *engine, int reason) {
 static void on_watched(uc_engine *uc, uint64_t address, uint32_t size, void *data) {
     (void)uc, (void)address, (void)size;
     cunicorn_engine *engine = data;
-    if (!engine->is_step) report(engine, CUNICORN_WATCHED);
+    if (!engine->is_step) cunicorn_report(engine, CUNICORN_WATCHED);
 }
 
 // The library forgets a stop request that comes while it prepares to run, so every run starts at an
@@ -24,13 +24,21 @@ static void on_watched(uc_engine *uc, uint64_t address, uint32_t size, void *dat
 static void on_entry(uc_engine *uc, uint64_t address, uint32_t size, void *data) {
     (void)address, (void)size;
     struct entry *entry = data;
-    if (entry->engine->is_stopped) uc_emu_stop(uc);
+    if (entry->engine->is_stopped || entry->engine->is_dropping_hooks) uc_emu_stop(uc);
     if (++entry->calls < ENTRY_CALLS_MAX || entry->hook == 0) return;
     uc_hook_del(uc, entry->hook);
     entry->hook = 0;
     // Only a new run leaves the hook out of the translation.
     entry->engine->is_entry_given_up = 1;
     uc_emu_stop(uc);
+}
+
+// Where nothing is mapped nothing is translated, and the library would note a page fault that nobody
+// sees: the next one would be a double fault.
+static int forget_block(cunicorn_engine *engine, uint64_t address) {
+    uint64_t place = 0;
+    if (uc_vmem_translate(engine->uc, address, UC_PROT_EXEC, &place) != UC_ERR_OK) return 0;
+    return (int)uc_ctl_remove_cache(engine->uc, address, address + 1);
 }
 
 static int hook_entry(cunicorn_engine *engine, uint64_t address) {
@@ -42,11 +50,30 @@ static int hook_entry(cunicorn_engine *engine, uint64_t address) {
     int error = uc_hook_add(engine->uc, &entry->hook, UC_HOOK_CODE, on_entry, entry, address,
                             address);
     // Code translated before does not know of the hook.
-    return error ? error : (int)uc_ctl_remove_cache(engine->uc, address, address + 1);
+    return error ? error : forget_block(engine, address);
 }
 
 static int may_leave(uint8_t byte) {
     return (byte & 0xf4) == 0xe4 || (byte & 0xfc) == 0x6c || byte == 0xf4;
+}
+
+static int is_prefix(uint8_t byte) {
+    switch (byte) {
+    case 0x66: case 0x67: case 0xf2: case 0xf3:
+    case 0x2e: case 0x36: case 0x3e: case 0x26: case 0x64: case 0x65:
+        return 1;
+    default:
+        return (byte & 0xf0) == 0x40;
+    }
+}
+
+int cunicorn_may_leave(cunicorn_engine *engine, uint64_t address) {
+    uint8_t code[15];
+    if ((address & 0xfff) > 4096 - sizeof code) return 1;
+    if (uc_vmem_read(engine->uc, address, UC_PROT_EXEC, code, sizeof code) != UC_ERR_OK) return 1;
+    size_t i = 0;
+    while (i < sizeof code && is_prefix(code[i])) i++;
+    return i == sizeof code || may_leave(code[i]);
 }
 
 static int leaves(unsigned id) {
@@ -86,21 +113,21 @@ static void on_new_block(uc_engine *uc, uc_tb *block, uc_tb *previous, void *dat
     if (place == block->size) return;
     engine->exit->found_count = 0;
     find_leaving(engine, block->pc, block->size);
-    if (engine->exit->found_count > 0) report(engine, CUNICORN_FOUND);
+    if (engine->exit->found_count > 0) cunicorn_report(engine, CUNICORN_FOUND);
 }
 
 static void on_exception(uc_engine *uc, uint32_t vector, void *data) {
     cunicorn_engine *engine = data;
     // Without a stop the library would go on as if nothing had happened.
     uc_emu_stop(uc);
-    if (report(engine, CUNICORN_EXCEPTION)) engine->exit->vector = vector;
+    if (cunicorn_report(engine, CUNICORN_EXCEPTION)) engine->exit->vector = vector;
 }
 
 static bool on_memory(uc_engine *uc, uc_mem_type type, uint64_t address, int size, int64_t value,
                       void *data) {
     (void)uc, (void)size, (void)value;
     cunicorn_engine *engine = data;
-    if (!report(engine, CUNICORN_MEMORY)) return false;
+    if (!cunicorn_report(engine, CUNICORN_MEMORY)) return false;
     engine->exit->address = address;
     switch (type) {
     case UC_MEM_WRITE_UNMAPPED: case UC_MEM_WRITE_PROT: engine->exit->access = 1; break;
@@ -112,7 +139,7 @@ static bool on_memory(uc_engine *uc, uc_mem_type type, uint64_t address, int siz
 
 static void on_out(uc_engine *uc, uint32_t port, int size, uint32_t value, void *data) {
     cunicorn_engine *engine = data;
-    if (!report(engine, CUNICORN_LATE_OUT)) return;
+    if (!cunicorn_report(engine, CUNICORN_LATE_OUT)) return;
     engine->exit->port = port;
     engine->exit->size = (uint32_t)size;
     engine->exit->value = value;
@@ -122,7 +149,7 @@ static void on_out(uc_engine *uc, uint32_t port, int size, uint32_t value, void 
 static uint32_t on_in(uc_engine *uc, uint32_t port, int size, void *data) {
     (void)uc, (void)size;
     cunicorn_engine *engine = data;
-    if (report(engine, CUNICORN_LATE_IN)) engine->exit->port = port;
+    if (cunicorn_report(engine, CUNICORN_LATE_IN)) engine->exit->port = port;
     return 0;
 }
 
@@ -175,7 +202,11 @@ static int open_engine(cunicorn_engine *engine) {
     cs_option(engine->disassembler, CS_OPT_DETAIL, CS_OPT_OFF);
     cs_option(engine->disassembler, CS_OPT_SKIPDATA, CS_OPT_ON);
     engine->instruction = cs_malloc(engine->disassembler);
-    return engine->instruction ? add_hooks(engine) : CUNICORN_NO_MEMORY;
+    if (cs_open(CS_ARCH_X86, CS_MODE_64, &engine->detailed)) return CUNICORN_NO_MEMORY;
+    cs_option(engine->detailed, CS_OPT_DETAIL, CS_OPT_ON);
+    engine->detailed_instruction = cs_malloc(engine->detailed);
+    if (!engine->instruction || !engine->detailed_instruction) return CUNICORN_NO_MEMORY;
+    return add_hooks(engine);
 }
 
 static int compare_bytes(const void *left, const void *right) {
@@ -205,7 +236,9 @@ int cunicorn_open(cunicorn_engine **result) {
 
 void cunicorn_close(cunicorn_engine *engine) {
     if (engine->instruction) cs_free(engine->instruction, 1);
+    if (engine->detailed_instruction) cs_free(engine->detailed_instruction, 1);
     if (engine->disassembler) cs_close(&engine->disassembler);
+    if (engine->detailed) cs_close(&engine->detailed);
     if (engine->image) uc_context_free(engine->image);
     if (engine->uc) uc_close(engine->uc);
     free(engine);
@@ -229,7 +262,7 @@ int cunicorn_map(cunicorn_engine *engine, uint64_t gpa, size_t size, int is_writ
 static int watch_for_stop(cunicorn_engine *engine, uint64_t rip) {
     if (!engine->is_entry_given_up) return hook_entry(engine, rip);
     engine->is_entry_given_up = 0;
-    return (int)uc_ctl_remove_cache(engine->uc, rip, rip + 1);
+    return forget_block(engine, rip);
 }
 
 static int start(cunicorn_engine *engine, int is_step) {
@@ -244,15 +277,38 @@ static int start(cunicorn_engine *engine, int is_step) {
     return error ? error : (int)uc_emu_start(engine->uc, rip, 0, 0, is_step ? 1 : 0);
 }
 
+// The library lets deleted hooks go at the end of a run, and until then goes on translating as if they
+// were there. So there is a run that ends at its first instruction, and what it translated goes too.
+static int drop_hooks(cunicorn_engine *engine) {
+    engine->is_dropping_hooks = 1;
+    int error = start(engine, 0);
+    engine->is_dropping_hooks = engine->has_deleted_hooks = 0;
+    int flush_error = (int)uc_ctl_flush_tb(engine->uc);
+    return error ? error : flush_error;
+}
+
+static int must_go_on(const cunicorn_engine *engine) {
+    return engine->exit->reason == CUNICORN_ENDED && !engine->is_stopped && !engine->is_memory_used;
+}
+
+static int run(cunicorn_engine *engine, int is_step) {
+    if (is_step) return start(engine, 1);
+    int error = engine->has_deleted_hooks ? drop_hooks(engine) : 0;
+    if (error || !must_go_on(engine)) return error;
+    do error = start(engine, 0);
+    while (engine->is_entry_given_up && !error && must_go_on(engine));
+    return error;
+}
+
 void cunicorn_run(cunicorn_engine *engine, int is_step, cunicorn_exit *exit) {
     memset(exit, 0, sizeof *exit);
     engine->exit = exit;
     engine->is_step = is_step;
     engine->is_entry_given_up = 0;
-    int error;
-    do error = start(engine, is_step);
-    while (engine->is_entry_given_up && !error && exit->reason == CUNICORN_ENDED &&
-           !engine->is_stopped);
+    engine->is_memory_used = 0;
+    int error = run(engine, is_step);
+    exit->is_memory_used = engine->is_memory_used;
+    exit->instruction = engine->current;
     engine->exit = NULL;
     if (exit->reason != CUNICORN_ENDED || !error) return;
     exit->error = -error;
@@ -287,7 +343,7 @@ int cunicorn_unwatch(cunicorn_engine *engine, size_t handle) {
 }
 
 int cunicorn_forget_code(cunicorn_engine *engine, uint64_t address) {
-    return -(int)uc_ctl_remove_cache(engine->uc, address, address + 1);
+    return -forget_block(engine, address);
 }
 
 int cunicorn_forget_all_code(cunicorn_engine *engine) { return -(int)uc_ctl_flush_tb(engine->uc); }

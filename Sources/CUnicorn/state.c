@@ -15,6 +15,10 @@ static int general_names[GENERAL] = {
 
 enum { EFER = 0xc0000080, SEGMENT_BYTES = 24, GDT = 8, IDT = 9 };
 
+int cunicorn_get_rip(cunicorn_engine *engine, uint64_t *rip) {
+    return -(int)uc_reg_read(engine->uc, UC_X86_REG_RIP, rip);
+}
+
 int cunicorn_get_general(cunicorn_engine *engine, cunicorn_general *general) {
     void *places[GENERAL];
     for (int i = 0; i < GENERAL; i++) places[i] = (uint64_t *)general + i;

@@ -17,7 +17,7 @@ package final class EmulatorMachine: VirtualMachine {
     private let memory = GuestMemory()
     private let emulatorVCPU: EmulatorVCPU
 
-    package let capabilities = DriverCapabilities.complete
+    package let capabilities: DriverCapabilities = [.complete, .watchpoints]
 
     package var vcpu: any VirtualCPU { emulatorVCPU }
 
@@ -30,6 +30,9 @@ package final class EmulatorMachine: VirtualMachine {
         engine = try Engine()
         emulatorVCPU = EmulatorVCPU(engine: engine, memory: memory)
     }
+
+    /// How often watching memory has cost the guest time so far, for tests.
+    package var watchCalls: UInt64 { engine.watchCalls }
 
     package func prepareForConfinement() {}
 

@@ -7,6 +7,7 @@ final class EmulatorVCPU: VirtualCPU {
     let engine: Engine
     let memory: GuestMemory
     private var watches: WatchList
+    let watchedMemory: WatchedMemory
     /// Registers that mean nothing to the engine, kept for reading back.
     private var unused: (cr8: UInt64, apicBase: UInt64) = (0, 0)
     private var isCodeStale = false
@@ -18,6 +19,7 @@ final class EmulatorVCPU: VirtualCPU {
         self.engine = engine
         self.memory = memory
         watches = WatchList(engine: engine)
+        watchedMemory = WatchedMemory(engine: engine, memory: memory)
     }
 
     // MARK: registers
@@ -58,6 +60,7 @@ final class EmulatorVCPU: VirtualCPU {
         guard Set(breakpoints.hardware).count <= hardwareBreakpointsMax else {
             throw .tooManyBreakpoints(limit: hardwareBreakpointsMax)
         }
+        if try watchedMemory.watch(breakpoints.watchpoints) { isCodeStale = true }
         if try watches.setBreakpoints(breakpoints) { isCodeStale = true }
     }
 
@@ -83,7 +86,9 @@ final class EmulatorVCPU: VirtualCPU {
         while true {
             if engine.isStopped { return .interrupted }
             if let exit = try exitInFront(mode) { return exit }
-            if let exit = try outcome(of: engine.run(mode), mode) { return exit }
+            let exit = engine.run(mode)
+            if let use = try use(before: exit) { return .debug(use) }
+            if let exit = try outcome(of: exit, mode) { return exit }
         }
     }
 
@@ -96,18 +101,21 @@ final class EmulatorVCPU: VirtualCPU {
 
     /// What happens at RIP without the engine: a breakpoint, or an instruction that leaves the guest.
     private func exitInFront(_ mode: RunMode) throws(HypervisorError) -> VMExit? {
+        let rip = try engine.rip
+        if mode == .continue, let hit = watches.breakpoint(at: rip) { return .debug(hit) }
+        if engine.mayLeave(at: rip), let exit = try leave() { return exit }
+        try watches.removeLeaving(rip)
+        return nil
+    }
+
+    /// Does the instruction at RIP if it is one that leaves the guest.
+    private func leave() throws(HypervisorError) -> VMExit? {
         var registers = try engine.general
-        if mode == .continue, let hit = watches.breakpoint(at: registers.rip) {
-            return .debug(hit)
-        }
         let view = GuestView(memory, control: try engine.control)
         let bytes = view.bytes(at: registers.rip, byteCount: 15)
-        guard let instruction = LeavingInstruction(bytes, registers: registers) else {
-            try watches.removeLeaving(registers.rip)
-            return nil
-        }
         let exit: VMExit
-        switch instruction {
+        switch LeavingInstruction(bytes, registers: registers) {
+        case nil: return nil
         case .out(let port, let size, let value, let byteCount):
             registers.rip &+= byteCount
             exit = .portWrite(port: port, size: size, value: value)
@@ -119,6 +127,25 @@ final class EmulatorVCPU: VirtualCPU {
         }
         try engine.setGeneral(registers)
         return exit
+    }
+
+    /// The use of watched memory by the last instruction that was completed before `exit`.
+    ///
+    /// It comes before whatever ended the run. An instruction that did not come to its end used
+    /// nothing: it is executed again, or never.
+    private func use(before exit: cunicorn_exit) throws(HypervisorError) -> DebugExit? {
+        guard exit.is_memory_used != 0 else { return nil }
+        let use = watchedMemory.takeHit()
+        switch cunicorn_reason(UInt32(bitPattern: exit.reason)) {
+        case CUNICORN_MEMORY, CUNICORN_FAILED: return nil
+        case CUNICORN_EXCEPTION:
+            guard try engine.rip != exit.instruction else { return nil }
+            // Of the next instruction, which will raise it again.
+            _ = try engine.takeException()
+        case CUNICORN_FOUND: try watches.addLeaving(exit.foundAddresses)
+        default: break
+        }
+        return use
     }
 
     /// The exit that a run came to, or nil to go on.
@@ -142,7 +169,7 @@ final class EmulatorVCPU: VirtualCPU {
         case CUNICORN_MEMORY:
             guard let access = MemoryAccess(rawValue: UInt8(truncatingIfNeeded: exit.access)),
                 access != .execute
-            else { return .fetchUnmapped(.init(try engine.general.rip)) }
+            else { return .fetchUnmapped(.init(try engine.rip)) }
             return .memory(.init(exit.address), access)
         default: return .failed("emulator: \(errorText(exit.error))")
         }
@@ -167,6 +194,7 @@ final class EmulatorVCPU: VirtualCPU {
         let exception = GuestException(
             vector: vector, errorCode: isSoftware ? 0 : errorCode, isSoftware: isSoftware)
         guard try deliver(exception) else { return .shutdown }
+        if let use = watchedMemory.takeHit() { return .debug(use) }
         return mode == .step ? .debug(.step) : nil
     }
 

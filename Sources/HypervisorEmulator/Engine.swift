@@ -53,6 +53,9 @@ import Hypervisor
         return exit
     }
 
+    /// Whether the instruction at `address` may be one that leaves the guest; no is certain.
+    func mayLeave(at address: UInt64) -> Bool { unsafe cunicorn_may_leave(handle, address) != 0 }
+
     var isStopped: Bool { unsafe cunicorn_is_stopped(handle) != 0 }
 
     func forgetStop() { unsafe cunicorn_forget_stop(handle) }
@@ -72,6 +75,38 @@ import Hypervisor
         try check(unsafe cunicorn_unwatch(handle, hook), "no longer watching an address")
     }
 
+    /// Makes runs and steps end behind an instruction that uses what `judge` finds watched; `watched`
+    /// is what there is to find, at most `watchpointsMax`, and replaces what was before.
+    func watch(_ watched: [Watchpoint], judge: WatchedMemory) throws(HypervisorError) {
+        let ranges = watched.map { watchpoint in
+            cunicorn_watched(
+                start: watchpoint.range.start.rawValue, size: UInt64(watchpoint.range.byteCount),
+                is_read_watched: watchpoint.kind.isForReads ? 1 : 0,
+                is_write_watched: watchpoint.kind.isForWrites ? 1 : 0)
+        }
+        // SAFETY: the engine copies the ranges and keeps the judge, which lives as long as the vCPU
+        // that runs the engine; the callback comes inside a run only.
+        let result = unsafe ranges.withUnsafeBufferPointer { ranges in
+            unsafe cunicorn_watch_memory(
+                handle, ranges.baseAddress, ranges.count, askJudge,
+                Unmanaged.passUnretained(judge).toOpaque())
+        }
+        try check(result, "watching memory")
+    }
+
+    /// How often watching memory has cost a call so far.
+    var watchCalls: UInt64 { unsafe cunicorn_watch_calls(handle) }
+
+    /// The memory that the instruction in `code`, which lies at `address`, may use; none when that
+    /// cannot be told.
+    func reaches(of code: [UInt8], at address: UInt64) -> [cunicorn_reach] {
+        var reaches = [cunicorn_reach](
+            repeating: cunicorn_reach(), count: Int(CUNICORN_REACHES_MAX))
+        // SAFETY: the array has the room that the function fills at most.
+        let count = unsafe cunicorn_find_reaches(handle, code, code.count, address, &reaches)
+        return Array(reaches.prefix(Int(count)))
+    }
+
     /// What the CPU noted about the exception it just raised; it is ready for another one then.
     func takeException() throws(HypervisorError) -> (errorCode: UInt32, isSoftware: Bool) {
         var errorCode: UInt32 = 0
@@ -82,6 +117,14 @@ import Hypervisor
     }
 
     // MARK: registers
+
+    var rip: UInt64 {
+        get throws(HypervisorError) {
+            var rip: UInt64 = 0
+            try check(unsafe cunicorn_get_rip(handle, &rip), "reading RIP")
+            return rip
+        }
+    }
 
     var general: RegisterFile {
         get throws(HypervisorError) {
@@ -142,6 +185,20 @@ import Hypervisor
             unsafe withUnsafePointer(to: vector) { unsafe cunicorn_set_vector(handle, $0) },
             "writing x87 and SSE state")
     }
+}
+
+/// - Precondition: `context` is the `WatchedMemory` that was given together with this function.
+private func askJudge(
+    _ context: UnsafeMutableRawPointer?, _ instruction: UInt64, _ address: UInt64,
+    _ byteCount: UInt32, _ isWrite: Int32
+) -> Int32 {
+    guard let context = unsafe context else { return 0 }
+    // SAFETY: see above; it is alive, since its owner is in the middle of a run.
+    let judge = unsafe Unmanaged<WatchedMemory>.fromOpaque(context).takeUnretainedValue()
+    let access = PhysicalAccess(
+        instruction: instruction, address: address, byteCount: UInt64(byteCount),
+        isWrite: isWrite != 0)
+    return judge.isHit(by: access) ? 1 : 0
 }
 
 /// Where a segment stands in what `Engine.segments` gives.

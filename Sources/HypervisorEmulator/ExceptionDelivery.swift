@@ -112,6 +112,7 @@ extension EmulatorVCPU {
         segments[SegmentIndex.cs.rawValue] = code
         try engine.setSegments(segments)
         try engine.setGeneral(registers)
+        watchedMemory.noteUse(at: stack, byteCount: UInt64(8 * words.count), isWrite: true)
         return .delivered
     }
 

@@ -38,7 +38,11 @@ package struct ConformanceCase: Sendable, CustomStringConvertible {
     }
 
     package static let all: [ConformanceCase] =
-        registerCases + portCases + stepCases + breakpointCases + memoryCases + kickCases
+        registerCases + portCases + stepCases + breakpointCases + watchCases + memoryCases
+        + kickCases
+
+    /// What a driver does besides that watches memory without debug registers.
+    package static let watchingAnySize: [ConformanceCase] = anySizeWatchCases
 
     /// Runs the case on a fresh machine.
     ///

@@ -75,6 +75,16 @@ let memoryCases: [ConformanceCase] = [
         try expectEqual(
             try guest.vcpu.readState().system.cr2, TestMemory.windowStart + 0x2000, "CR2")
     },
+    ConformanceCase("a run that begins where nothing is mapped faults there, and once") { guest in
+        try guest.load([]) { $0.rip = TestMemory.windowStart }
+        try guest.installHandler([0xF4])  // hlt
+        try guest.expect(.halted)
+        let frame = try guest.registers.rsp
+        try expectEqual(try guest.word(at: frame), 0x10, "error code of a fetch")
+        try expectEqual(try guest.word(at: frame + 8), TestMemory.windowStart, "pushed RIP")
+        let cr2 = try guest.vcpu.readState().system.cr2
+        try expectEqual(cr2, TestMemory.windowStart, "CR2")
+    },
     ConformanceCase("an exception frame says where and how the guest stood") { guest in
         try guest.load([
             0x0F, 0x0B,  // ud2
@@ -180,7 +190,7 @@ let memoryCases: [ConformanceCase] = [
 
 /// A page fault handler: maps the faulting page of the window to the same page of the data area,
 /// counts in R8 and leaves the last error code in R9.
-private let mapsWindow: [UInt8] = [
+let mapsWindow: [UInt8] = [
     0x49, 0xFF, 0xC0,  // inc r8
     0x41, 0x59,  // pop r9
     0x50,  // push rax

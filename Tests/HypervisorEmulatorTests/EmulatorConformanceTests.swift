@@ -11,4 +11,9 @@ extension ConformanceCase: CustomTestStringConvertible {
     func `the emulator does what the contract says`(_ conformanceCase: ConformanceCase) throws {
         try conformanceCase.run { try EmulatorMachine() }
     }
+
+    @Test(arguments: ConformanceCase.watchingAnySize)
+    func `the emulator watches memory of any size`(_ conformanceCase: ConformanceCase) throws {
+        try conformanceCase.run { try EmulatorMachine() }
+    }
 }

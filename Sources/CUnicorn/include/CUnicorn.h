@@ -34,6 +34,8 @@ enum cunicorn_reason {
     CUNICORN_EXCEPTION,
     /// Access `access` (0 read, 1 write, 2 fetch) to guest physical `address`, refused.
     CUNICORN_MEMORY,
+    /// Behind an instruction that used watched memory.
+    CUNICORN_USED,
     /// The run failed with `error`.
     CUNICORN_FAILED,
 };
@@ -43,6 +45,10 @@ enum { CUNICORN_FOUND_MAX = 32 };
 typedef struct {
     int reason;
     int error;
+    /// Whether the judge found a use of watched memory, whatever ended the run.
+    int is_memory_used;
+    /// The instruction that used it.
+    uint64_t instruction;
     uint64_t address;
     uint32_t vector;
     uint32_t access;
@@ -82,6 +88,33 @@ typedef struct {
     uint8_t xmm[16][16];
 } cunicorn_vector;
 
+/// Linear addresses that are watched for reads, writes or both.
+typedef struct {
+    uint64_t start;
+    uint64_t size;
+    int is_read_watched;
+    int is_write_watched;
+} cunicorn_watched;
+
+enum { CUNICORN_WATCHED_MAX = 64 };
+
+/// Tells, inside a run and before the access, whether `size` bytes at guest physical `gpa` are used
+/// through a watched address by the instruction at linear address `instruction`.
+///
+/// It may read registers and nothing else of the engine.
+typedef int (*cunicorn_judge)(void *context, uint64_t instruction, uint64_t gpa, uint32_t size,
+                              int is_write);
+
+/// Linear addresses that an instruction may use, and how.
+typedef struct {
+    uint64_t start;
+    uint64_t size;
+    int is_read;
+    int is_written;
+} cunicorn_reach;
+
+enum { CUNICORN_REACHES_MAX = 16 };
+
 /// A 64-bit engine that has executed its first instructions, so that its memory exists.
 int cunicorn_open(cunicorn_engine **result);
 void cunicorn_close(cunicorn_engine *engine);
@@ -91,6 +124,9 @@ int cunicorn_map(cunicorn_engine *engine, uint64_t gpa, size_t size, int is_writ
 
 /// Runs from the current RIP: one instruction (`is_step`), or until something is worth telling.
 void cunicorn_run(cunicorn_engine *engine, int is_step, cunicorn_exit *exit);
+/// Whether the instruction at `address` may be a port instruction or HLT; a quick look that is never
+/// wrong when it says no.
+int cunicorn_may_leave(cunicorn_engine *engine, uint64_t address);
 /// Ends a run, or the next one at its start; async-signal-safe. Takes the engine.
 void cunicorn_stop(void *engine);
 int cunicorn_is_stopped(cunicorn_engine *engine);
@@ -102,13 +138,31 @@ void cunicorn_forget_stop(cunicorn_engine *engine);
 int cunicorn_watch(cunicorn_engine *engine, uint64_t address, size_t *handle);
 int cunicorn_unwatch(cunicorn_engine *engine, size_t handle);
 
-/// Forgets the translation of the code at `address`, which must be mapped.
+/// Asks `judge` about accesses to these ranges, at most `CUNICORN_WATCHED_MAX`, instead of those
+/// before; runs and steps that use one end behind the instruction. Everything is slow until there are
+/// none again.
+///
+/// Only accesses that agree with a range in kind and place within a page come to the judge. Code that
+/// was translated before knows nothing of it until it is forgotten.
+int cunicorn_watch_memory(cunicorn_engine *engine, const cunicorn_watched *watched, size_t count,
+                          cunicorn_judge judge, void *context);
+/// How often watching memory has cost a call so far; for tests.
+uint64_t cunicorn_watch_calls(cunicorn_engine *engine);
+
+/// The memory that the instruction in `code`, which lies at `address`, may use with the registers as
+/// they are: as many as the result says, and rather too long than too short. None when it cannot be
+/// told.
+int cunicorn_find_reaches(cunicorn_engine *engine, const uint8_t *code, size_t size,
+                          uint64_t address, cunicorn_reach *reaches);
+
+/// Forgets the translation of the code at `address`.
 int cunicorn_forget_code(cunicorn_engine *engine, uint64_t address);
 /// Forgets all translated code.
 int cunicorn_forget_all_code(cunicorn_engine *engine);
 /// Forgets cached page table entries.
 int cunicorn_forget_translations(cunicorn_engine *engine);
 
+int cunicorn_get_rip(cunicorn_engine *engine, uint64_t *rip);
 int cunicorn_get_general(cunicorn_engine *engine, cunicorn_general *general);
 int cunicorn_set_general(cunicorn_engine *engine, const cunicorn_general *general);
 int cunicorn_get_control(cunicorn_engine *engine, cunicorn_control *control);
