@@ -2,7 +2,7 @@ import GuestModel
 import Hypervisor
 import WireProtocol
 
-/// The breakpoints of one debug session, and the bytes under those that are patched into memory.
+/// The breakpoints and watchpoints of one debug session, and the bytes under those that are patched into memory.
 ///
 /// Patching happens in guest memory only for drivers that need it; the client never sees it: reads
 /// show the original byte, writes change the original byte.
@@ -17,6 +17,8 @@ struct BreakpointTable {
     private var hardware: [GuestVirtualAddress] = []
     /// Where each is patched into memory; nil where the driver needs no patch.
     private var software: [GuestVirtualAddress: GuestPhysicalAddress?] = [:]
+    /// In the order in which they came.
+    private var watchpoints: [Watchpoint] = []
     /// The byte under each patch; two addresses that are mapped to one place share one.
     private var originals: [GuestPhysicalAddress: UInt8] = [:]
 
@@ -71,6 +73,25 @@ struct BreakpointTable {
         try apply(to: guest)
     }
 
+    /// Puts a watchpoint in, all of it; one that the driver refuses leaves no trace.
+    mutating func insert(_ watchpoint: Watchpoint, in guest: Guest) throws(DebugRefusal) {
+        guard !watchpoints.contains(watchpoint) else { return }
+        guard watchpoints.count < watchpointsMax, watchpoint.range.byteCount <= watchedBytesMax
+        else { throw .noFreeDebugRegister }
+        watchpoints.append(watchpoint)
+        do throws(DebugRefusal) {
+            try apply(to: guest)
+        } catch {
+            watchpoints.removeLast()
+            throw error
+        }
+    }
+
+    mutating func remove(_ watchpoint: Watchpoint, in guest: Guest) throws(DebugRefusal) {
+        watchpoints.removeAll { $0 == watchpoint }
+        try apply(to: guest)
+    }
+
     /// Begins a session: from now on every `int3` is a stop.
     mutating func clientCame(in guest: Guest) throws(DebugRefusal) {
         hasClient = true
@@ -82,6 +103,7 @@ struct BreakpointTable {
         hasClient = false
         for address in software.keys { takeOut(.software, at: address, in: guest) }
         hardware = []
+        watchpoints = []
         try apply(to: guest)
     }
 
@@ -177,13 +199,15 @@ struct BreakpointTable {
     private func breakpoints(except skipped: GuestVirtualAddress?) -> Breakpoints {
         Breakpoints(
             hardware: hardware.filter { $0 != skipped },
-            software: software.keys.filter { $0 != skipped },
+            software: software.keys.filter { $0 != skipped }, watchpoints: watchpoints,
             catchesBreakpointInstruction: hasClient)
     }
 
     private func apply(to guest: Guest) throws(DebugRefusal) {
         do throws(HypervisorError) {
             try guest.vcpu.setBreakpoints(breakpoints(except: nil))
+        } catch .tooManyBreakpoints {
+            throw .noFreeDebugRegister
         } catch {
             throw .notSupported
         }

@@ -29,7 +29,11 @@ extension VCPULoop {
             change { () throws(DebugRefusal) in
                 try breakpoints.remove(kind, at: address, in: guest)
             }
-        case .insertWatchpoint, .removeWatchpoint, .describeRegion, .readPhysicalMemory,
+        case .insertWatchpoint(let watchpoint):
+            change { () throws(DebugRefusal) in try breakpoints.insert(watchpoint, in: guest) }
+        case .removeWatchpoint(let watchpoint):
+            change { () throws(DebugRefusal) in try breakpoints.remove(watchpoint, in: guest) }
+        case .describeRegion, .readPhysicalMemory,
             .writePhysicalMemory, .restartGuest, .inspect:
             send(.refused(.notSupported))
         }

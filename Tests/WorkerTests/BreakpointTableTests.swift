@@ -11,10 +11,12 @@ private let place = GuestPhysicalAddress(NopMachine.codeStart)
 private let alias = GuestVirtualAddress(NopMachine.codeStart + 0x1000)
 
 struct BreakpointTableTests {
-    private func guest() throws -> Guest {
+    private func guest(
+        _ machine: NopMachine = NopMachine(capabilities: [.complete, .watchpoints])
+    ) throws -> Guest {
         let image = NopMachine.image([0x55, 0x90, 0xF4])
         return try Guest(
-            NopMachine(), image: image.span, settings: .plain, inputs: GuestInputs(seed: 0))
+            machine, image: image.span, settings: .plain, inputs: GuestInputs(seed: 0))
     }
 
     /// A guest whose code can be seen at two addresses.
@@ -112,5 +114,58 @@ struct BreakpointTableTests {
         #expect(throws: DebugRefusal.notMapped) {
             try table.insert(.software, at: .init(0x10), in: guest)
         }
+    }
+
+    @Test func `inserting a watch twice is one, and removing what is not there is no mistake`()
+        throws
+    {
+        let machine = NopMachine(capabilities: [.complete, .watchpoints])
+        let guest = try guest(machine)
+        var table = BreakpointTable()
+        let (first, second) = (try watch(.write, 0x1000, 8), try watch(.access, 0x1000, 8))
+        try table.insert(first, in: guest)
+        try table.insert(first, in: guest)
+        try table.insert(second, in: guest)
+        #expect(machine.watchpoints == [first, second])
+        try table.remove(first, in: guest)
+        try table.remove(first, in: guest)
+        try table.remove(try watch(.write, 0x1000, 4), in: guest)
+        #expect(machine.watchpoints == [second])
+        try table.clientLeft(in: guest)
+        #expect(machine.watchpoints == [])
+    }
+
+    @Test func `a watch that does not fit is not set at all`() throws {
+        let machine = NopMachine(capabilities: [.complete, .watchpoints])
+        let guest = try guest(machine)
+        var table = BreakpointTable()
+        try table.insert(.hardware, at: start, in: guest)
+        let fits = try watch(.write, 0x1000, 16)
+        try table.insert(fits, in: guest)
+        #expect(throws: DebugRefusal.noFreeDebugRegister) {
+            try table.insert(try watch(.write, 0x2001, 2), in: guest)
+        }
+        #expect(throws: DebugRefusal.noFreeDebugRegister) {
+            try table.insert(try watch(.write, 0x2000, watchedBytesMax + 1), in: guest)
+        }
+        #expect(machine.watchpoints == [fits])
+        try table.insert(try watch(.read, 0x2001, 1), in: guest)
+        #expect(throws: DebugRefusal.noFreeDebugRegister) {
+            try table.insert(.hardware, at: alias, in: guest)
+        }
+    }
+
+    @Test func `a watch that the driver cannot have is refused`() throws {
+        let guest = try guest(NopMachine())
+        var table = BreakpointTable()
+        #expect(throws: DebugRefusal.notSupported) {
+            try table.insert(try watch(.write, 0x1000, 8), in: guest)
+        }
+        try table.insert(.hardware, at: start, in: guest)
+    }
+
+    private func watch(_ kind: WatchKind, _ start: UInt64, _ byteCount: Int) throws -> Watchpoint {
+        let range = try #require(GuestVirtualRange(start: .init(start), byteCount: byteCount))
+        return try #require(Watchpoint(kind, range))
     }
 }

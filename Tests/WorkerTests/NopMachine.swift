@@ -5,11 +5,14 @@ import LinuxSystem
 
 /// A machine with a CPU of four instructions, so that a test can follow every step.
 ///
-/// NOP (90) does nothing, INT3 (CC) stops, HLT (F4) halts, and EB waits for a kick and then goes on.
+/// NOP (90) does nothing, INT3 (CC) stops, HLT (F4) halts, EB waits for a kick and then goes on, and A5
+/// uses the first byte of all memory that is watched.
 /// Like an emulating KVM it reports a step over HLT as a step.
 @safe final class NopMachine: VirtualMachine, VirtualCPU {
     /// The byte of the instruction that waits for a kick.
     static let wait: UInt8 = 0xEB
+    /// The byte of the instruction that uses watched memory.
+    static let use: UInt8 = 0xA5
 
     let capabilities: DriverCapabilities
     let patchesSoftwareBreakpoints = true
@@ -44,8 +47,17 @@ import LinuxSystem
         guard breakpoints.hardware.isEmpty || capabilities.contains(.hardwareBreakpoints) else {
             throw .missing("hardware breakpoints")
         }
+        guard breakpoints.watchpoints.isEmpty || capabilities.contains(.watchpoints) else {
+            throw .missing("data watchpoints")
+        }
+        guard breakpoints.debugRegisters != nil else {
+            throw .tooManyBreakpoints(limit: hardwareBreakpointsMax)
+        }
         self.breakpoints = breakpoints
     }
+
+    /// What the last `setBreakpoints` set, for tests.
+    var watchpoints: [Watchpoint] { breakpoints.watchpoints }
 
     func run(_ mode: RunMode) throws(HypervisorError) -> VMExit {
         while true {
@@ -62,6 +74,9 @@ import LinuxSystem
             if byte == [0xCC] { return .debug(.softwareBreakpoint(here)) }
             state.general.rip += 1
             if byte == [Self.wait] { return waitForKick() }
+            if byte == [Self.use], let watched = breakpoints.watchpoints.first {
+                return .debug(.watchpoint(watched.kind, watched.range.start))
+            }
             if mode == .step { return .debug(.step) }
             if byte == [0xF4] { return .halted }
         }

@@ -7,6 +7,13 @@ import WireProtocol
 private let start = GuestVirtualAddress(NopMachine.codeStart)
 private let second = GuestVirtualAddress(NopMachine.codeStart + 1)
 
+private let watched: Watchpoint = {
+    guard let range = GuestVirtualRange(start: .init(0x1000), byteCount: 8),
+        let watchpoint = Watchpoint(.access, range)
+    else { preconditionFailure("eight bytes can be watched") }
+    return watchpoint
+}()
+
 /// The kick's handler belongs to the whole process, so one test at a time.
 @Suite(.serialized) struct VCPULoopTests {
     @Test func `a stub that connects while the guest runs is heard`() throws {
@@ -114,6 +121,69 @@ private let second = GuestVirtualAddress(NopMachine.codeStart + 1)
         }
         #expect(event.reason == .stepped)
         #expect(event.state.general.rip == end.rawValue)
+    }
+
+    @Test(arguments: [ResumeMode.continue, .step, .stepRange(start: start, end: .init(.max))])
+    func `a use of watched memory stops the guest behind it`(_ mode: ResumeMode) throws {
+        let bench = try WorkerBench()
+        let stub = try bench.connectStub()
+        bench.start(
+            [NopMachine.use, 0x90, 0xF4], .held, capabilities: [.complete, .watchpoints])
+        #expect(try stub.attach() == .entryPoint)
+        #expect(try stub.ask(.insertWatchpoint(watched)) == .done)
+        // The use comes before what else would stop there.
+        #expect(try stub.ask(.insertBreakpoint(.hardware, second)) == .done)
+        stub.send(.resume(mode))
+        guard case .stopped(let event) = try stub.reply() else {
+            Issue.record("no stop")
+            return
+        }
+        #expect(event.reason == .watchpoint(.access, watched.range.start))
+        #expect(event.state.general.rip == second.rawValue)
+    }
+
+    @Test(arguments: [BreakpointKind.software, .hardware])
+    func `an instruction under a breakpoint may use watched memory`(_ kind: BreakpointKind) throws {
+        let bench = try WorkerBench()
+        let stub = try bench.connectStub()
+        bench.start(
+            [0x90, NopMachine.use, 0xF4], .held, capabilities: [.complete, .watchpoints])
+        #expect(try stub.attach() == .entryPoint)
+        #expect(try stub.ask(.insertWatchpoint(watched)) == .done)
+        #expect(try stub.ask(.insertBreakpoint(kind, second)) == .done)
+        stub.send(.resume(.continue))
+        #expect(try stub.stop() == .breakpoint(kind, second))
+        stub.send(.resume(.continue))
+        #expect(try stub.stop() == .watchpoint(.access, watched.range.start))
+        stub.send(.resume(.continue))
+        #expect(try stub.reply() == .ended(.finished))
+    }
+
+    @Test func `watches are taken out and go with their client`() throws {
+        let bench = try WorkerBench()
+        bench.start(
+            [NopMachine.use, NopMachine.use, 0xF4], .held,
+            capabilities: [.complete, .watchpoints])
+        do {
+            let stub = try bench.connectStub()
+            #expect(try stub.attach() == .entryPoint)
+            #expect(try stub.ask(.removeWatchpoint(watched)) == .done)
+            #expect(try stub.ask(.insertWatchpoint(watched)) == .done)
+            #expect(try stub.ask(.removeWatchpoint(watched)) == .done)
+            stub.send(.resume(.step))
+            #expect(try stub.stop() == .stepped)
+            #expect(try stub.ask(.insertWatchpoint(watched)) == .done)
+        }
+        try bench.waitFor(.finished)
+    }
+
+    @Test func `a driver without watches refuses them`() throws {
+        let bench = try WorkerBench()
+        let stub = try bench.connectStub()
+        bench.start([0x90, 0xF4], .held)
+        #expect(try stub.attach() == .entryPoint)
+        #expect(try stub.ask(.insertWatchpoint(watched)) == .refused(.notSupported))
+        #expect(try stub.ask(.removeWatchpoint(watched)) == .done)
     }
 
     @Test func `a time to wait that cannot be counted is for ever`() throws {
