@@ -109,6 +109,28 @@ def kill_session(facts):
             Step("kill", ["kill"], [r"Inferior 1 \(.*\) killed"], leaves=True)]
 
 
+def extended_session(facts):
+    return [
+        Step("ext-attach", ["target extended-remote 127.0.0.1:PORT", "break tick", "continue"],
+             [r"Breakpoint 1, tick \(\)"]),
+        # The connection stays, so nobody else can look at the guest.
+        Step("ext-detach", ["detach"], [r"[Dd]etach(ed|ing from)"]),
+        Step("ext-again", ["attach 1", "bt"], [r"^#\d+ .*guest_main \(\)"]),
+        Step("ext-quit", ["quit"], leaves=True),
+    ]
+
+
+def file_session(facts):
+    """Without a file of its own: gdb gets it from the stub."""
+    return [
+        Step("no-file", ["file", ATTACH, "info symbol $pc"],
+             [r"No symbol file now", r"in section \.text"]),
+        Step("no-file-bt", ["break tick", "continue", "bt"],
+             [r"Breakpoint 1, .*tick \(\) at .*counter\.c:", r"^#\d+ .*guest_main \(\)"]),
+        Step("no-file-quit", ["quit"], leaves=True),
+    ]
+
+
 def call_session(facts):
     """Last, since a guest that does not survive it is a guest that the others do not have."""
     return [
@@ -165,7 +187,7 @@ def symbols_session(facts):
 
 SESSIONS = {
     "counter": [main_session, kill_session, disconnect_session, death_session,
-                call_session],
+                extended_session, file_session, call_session],
     "hello": [end_session],
     "wasm": [symbols_session],
 }
