@@ -36,6 +36,8 @@ class Step:
     refusal: str = None
     #: Commands that follow whatever came.
     cleanup: list = field(default_factory=list)
+    #: What a client says that lost a race within itself; its session begins anew then.
+    race: str = None
     #: Whether the guest has to be found at work, with its own code, after the step.
     leaves: bool = False
 
