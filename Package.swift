@@ -196,7 +196,7 @@ let package = Package(
         .testTarget(
             name: "ControlClientTests",
             dependencies: [
-                "GuestModel", "ControlAPI", "ControlClient", "Supervisor",
+                "GuestModel", "ControlAPI", "ControlClient", "LinuxSystem", "Supervisor",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),

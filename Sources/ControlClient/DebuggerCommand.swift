@@ -1,7 +1,12 @@
 package import ControlAPI
 import GuestModel
 
-/// The gdb command line of one sandbox.
+/// The debuggers that ctl can start.
+package enum Debugger: Hashable, Sendable {
+    case gdb, lldb
+}
+
+/// The command line of a debugger for one sandbox.
 package struct DebuggerCommand: Hashable, Sendable {
     /// The program's name and its arguments.
     package let words: [String]
@@ -10,52 +15,28 @@ package struct DebuggerCommand: Hashable, Sendable {
     ///
     /// - Parameters:
     ///   - details: The sandbox.
-    ///   - scripts: Files for `gdb -x`, run once attached.
-    ///   - arguments: Handed to gdb at the end, as they are.
+    ///   - debugger: lldb cannot use the Unix socket, so it needs the TCP address.
+    ///   - scripts: Files of the debugger's commands, run once attached.
+    ///   - arguments: Handed to the debugger at the end, as they are.
     ///   - isUsableSocket: Whether a path is a socket that may be connected to.
     /// - Throws: `Failure.notDebuggable` when there is no door to the sandbox.
     package init(
-        _ details: SandboxDetails, scripts: [String] = [], arguments: [String] = [],
-        isUsableSocket: (String) -> Bool
+        _ details: SandboxDetails, debugger: Debugger = .gdb, scripts: [String] = [],
+        arguments: [String] = [], isUsableSocket: (String) -> Bool
     ) throws(Failure) {
-        let target = try Self.target(details.status, isUsableSocket)
-        let commands = [
-            "set architecture i386:x86-64", "set disassembly-flavor intel",
-            "file " + Self.escaped(details.symbols), "target remote " + target,
-        ]
-        // A line feed would start a second gdb command.
-        guard !commands.contains(where: { $0.contains { $0.isNewline } }) else {
-            throw .notDebuggable(details.status.name, "a path contains a line break")
+        let script = try DebuggerScript(
+            details, debugger: debugger, isUsableSocket: isUsableSocket)
+        switch debugger {
+        case .gdb:
+            words =
+                ["gdb", "-q", "-iex", "set auto-load no"]
+                + script.commands.flatMap { ["-ex", $0] } + scripts.flatMap { ["-x", $0] }
+                + arguments
+        case .lldb:
+            words =
+                ["lldb"] + script.commands.flatMap { ["-o", $0] } + scripts.flatMap { ["-s", $0] }
+                + arguments
         }
-        words =
-            ["gdb", "-q", "-iex", "set auto-load no"] + commands.flatMap { ["-ex", $0] }
-            + scripts.flatMap { ["-x", $0] } + arguments
-    }
-
-    /// The Unix socket when it can be used (its file mode decides who may), else TCP.
-    private static func target(
-        _ status: SandboxStatus, _ isUsableSocket: (String) -> Bool
-    ) throws(Failure) -> String {
-        let debug = status.debug
-        guard debug.state != .off else {
-            throw .notDebuggable(status.name, "debugging is off for this sandbox")
-        }
-        if let socket = debug.unixSocket, isUsableSocket(socket) { return socket }
-        if let address = debug.address, debug.state != .unavailable { return address }
-        if let socket = debug.unixSocket {
-            throw .notDebuggable(status.name, "no permission to use \(socket)")
-        }
-        throw .notDebuggable(status.name, debug.detail ?? "no debug address")
-    }
-
-    /// gdb splits the argument of `file` at spaces and takes quotes and backslashes away.
-    private static func escaped(_ path: String) -> String {
-        var text = ""
-        for character in path {
-            if " \t\"'\\".contains(character) { text.append("\\") }
-            text.append(character)
-        }
-        return text
     }
 
     /// The command as one can paste it into a POSIX shell.

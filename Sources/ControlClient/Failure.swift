@@ -21,6 +21,8 @@ package enum Failure: Error, Hashable, Sendable {
     case noSocketPath([String])
     /// A program could not be started.
     case cannotRun(String, String)
+    /// The system refused something, in words.
+    case system(String)
     /// Something outside the rules, in words.
     case usage(String)
     /// The doctor found something that fails; all was printed already.
@@ -34,6 +36,7 @@ package enum Failure: Error, Hashable, Sendable {
         case .unknownSandboxes: 4
         case .usage: 64
         case .notReachable, .badAnswer, .notDebuggable, .cannotRun: 69
+        case .system: 71
         case .noSocketPath: 73
         case .occupied: 75
         case .notPermitted: 77
@@ -76,7 +79,7 @@ package enum Failure: Error, Hashable, Sendable {
                 + "); name the control socket with --socket"
         case .cannotRun(let program, let reason):
             "cannot run \(program): \(reason)"
-        case .usage(let text):
+        case .system(let text), .usage(let text):
             text
         }
     }

@@ -124,22 +124,6 @@ struct SocketPathTests {
 }
 
 struct DebuggerCommandTests {
-    private func details(_ debug: DebugStatus, symbols: String = "/g/counter") -> SandboxDetails {
-        SandboxDetails(
-            status: SandboxStatus(name: "a", state: .waiting, since: "", debug: debug),
-            guest: "/g", symbols: symbols, abi: .bare,
-            memory: MemoryDetails(heap: 0, scratch: 0, inputData: 0, outputData: 0), labels: [:],
-            config: ConfigDetails(
-                source: "", mode: "", hypervisor: [], debugStartup: "", debugOnDisconnect: "",
-                debugOnKill: "", debugOnCrash: "", debugAccess: "",
-                debugWaitTimeoutMilliseconds: 0,
-                restart: RestartDetails(
-                    policy: "never", initialDelayMilliseconds: 0, maxDelayMilliseconds: 0, burst: 1,
-                    windowMilliseconds: 1)),
-            isolation: IsolationDetails(
-                profile: .container, required: [], diagnose: false, processes: []))
-    }
-
     private static let both = DebugStatus(
         state: .listening, address: "127.0.0.1:9001", unixSocket: "/run/a/gdb.sock")
 
@@ -152,6 +136,52 @@ struct DebuggerCommandTests {
                 == "gdb -q -iex 'set auto-load no' -ex 'set architecture i386:x86-64' "
                 + "-ex 'set disassembly-flavor intel' -ex 'file /g/counter' "
                 + "-ex 'target remote 127.0.0.1:9001' -x 'my script' -batch")
+    }
+
+    @Test func `lldb gets its own words, and always the TCP address`() throws {
+        let command = try DebuggerCommand(
+            details(Self.both, symbols: "/it's `here`"), debugger: .lldb, scripts: ["my script"],
+            arguments: ["-b"], isUsableSocket: { _ in true })
+        #expect(
+            command.words == [
+                "lldb", "-o", "settings set target.x86-disassembly-flavor intel", "-o",
+                #"target create /it\'s\ \`here\`"#, "-o", "gdb-remote 127.0.0.1:9001", "-s",
+                "my script", "-b",
+            ])
+    }
+
+    @Test func `lldb without a TCP port is told what to do`() {
+        let unix = DebugStatus(state: .listening, unixSocket: "/s")
+        #expect(
+            throws: Failure.notDebuggable(
+                "a",
+                "lldb needs a TCP port, and this sandbox has none; set debug.port in the "
+                    + "configuration, or use gdb")
+        ) {
+            try DebuggerCommand(details(unix), debugger: .lldb, isUsableSocket: { _ in true })
+        }
+        let taken = DebugStatus(state: .listening, unixSocket: "/s", detail: "port 9001 used by b")
+        #expect(
+            throws: Failure.notDebuggable(
+                "a", "lldb needs a TCP port, and this sandbox has none: port 9001 used by b")
+        ) {
+            try DebuggerCommand(details(taken), debugger: .lldb, isUsableSocket: { _ in true })
+        }
+    }
+
+    @Test(arguments: [
+        ("0.0.0.0:9001", "127.0.0.1:9001"), ("[::]:9001", "[::1]:9001"),
+        ("192.0.2.1:9001", "192.0.2.1:9001"), ("[::1]:9001", "[::1]:9001"),
+    ])
+    func `a door on all addresses is entered by the loopback`(
+        _ address: String, _ target: String
+    ) throws {
+        let debug = DebugStatus(state: .listening, address: address)
+        for debugger in [Debugger.gdb, .lldb] {
+            let command = try DebuggerCommand(
+                details(debug), debugger: debugger, isUsableSocket: { _ in false })
+            #expect(command.words.last?.hasSuffix(" " + target) == true)
+        }
     }
 
     @Test func `a usable Unix socket wins`() throws {
@@ -194,4 +224,21 @@ struct DebuggerCommandTests {
                 details(Self.both, symbols: "/a\nshell rm"), isUsableSocket: { _ in true })
         }
     }
+}
+
+/// A sandbox named a, with this debug door and this file of symbols.
+func details(_ debug: DebugStatus, symbols: String = "/g/counter") -> SandboxDetails {
+    SandboxDetails(
+        status: SandboxStatus(name: "a", state: .waiting, since: "", debug: debug),
+        guest: "/g", symbols: symbols, abi: .bare,
+        memory: MemoryDetails(heap: 0, scratch: 0, inputData: 0, outputData: 0), labels: [:],
+        config: ConfigDetails(
+            source: "", mode: "", hypervisor: [], debugStartup: "", debugOnDisconnect: "",
+            debugOnKill: "", debugOnCrash: "", debugAccess: "",
+            debugWaitTimeoutMilliseconds: 0,
+            restart: RestartDetails(
+                policy: "never", initialDelayMilliseconds: 0, maxDelayMilliseconds: 0, burst: 1,
+                windowMilliseconds: 1)),
+        isolation: IsolationDetails(
+            profile: .container, required: [], diagnose: false, processes: []))
 }

@@ -6,10 +6,10 @@ import GuestModel
 struct DebugCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "debug",
-        abstract: "Replaces itself by gdb, attached to a sandbox, symbols loaded.",
+        abstract: "Replaces itself by gdb or lldb, attached to a sandbox, symbols loaded.",
         discussion: """
-            Uses the sandbox's Unix socket when you may, else its TCP address. Leaving gdb lets \
-            the guest run on (see debug.onDisconnect in the configuration). A sandbox has one \
+            Uses the sandbox's Unix socket when you may, else its TCP address; lldb knows only \
+            TCP, so it needs debug.port in the configuration. Leaving the debugger lets the guest run on (see debug.onDisconnect in the configuration). A sandbox has one \
             debugger at a time: exit code 75 when somebody else is there, unless --take-over sends \
             them away.
 
@@ -18,6 +18,7 @@ struct DebugCommand: AsyncParsableCommand {
               hyperlight-ctl debug counter -x breakpoints.gdb
               hyperlight-ctl debug counter --print
               hyperlight-ctl debug --take-over counter
+              hyperlight-ctl debug --lldb counter
               hyperlight-ctl debug counter -- -batch -ex bt
             """)
 
@@ -25,15 +26,19 @@ struct DebugCommand: AsyncParsableCommand {
 
     @Option(
         name: .customShort("x"),
-        help: ArgumentHelp("File of gdb commands, run once attached.", valueName: "file"))
+        help: ArgumentHelp(
+            "File of the debugger's commands, run once attached.", valueName: "file"))
     var scripts: [String] = []
 
-    @Flag(name: .customLong("print"), help: "Print the gdb command instead of running it.")
+    @Flag(name: .customLong("lldb"), help: "Run lldb instead of gdb.")
+    var isLLDB = false
+
+    @Flag(name: .customLong("print"), help: "Print the command instead of running it.")
     var isPrinting = false
 
     @OptionGroup var takeOver: TakeOverOption
 
-    @Argument(parsing: .postTerminator, help: "Further arguments for gdb, after --.")
+    @Argument(parsing: .postTerminator, help: "Further arguments for the debugger, after --.")
     var arguments: [String] = []
 
     @OptionGroup var options: ControlOptions
@@ -44,20 +49,26 @@ struct DebugCommand: AsyncParsableCommand {
             let connection = try options.connection()
             let details = try await connection.debuggableDetails(of: name)
             let command = try DebuggerCommand(
-                details, scripts: scripts, arguments: arguments,
+                details, debugger: isLLDB ? .lldb : .gdb, scripts: scripts, arguments: arguments,
                 isUsableSocket: SocketFile.isUsable)
             guard !isPrinting else { return Output.write(command.shellText + "\n") }
             try await connection.makeRoom(in: details.status, name, takeOver)
-            try ProgramReplacement.replace(with: command.words)
+            try ProgramReplacement.replace(
+                with: command.words, named: isLLDB ? Self.lldbNames : ["gdb"])
         }
     }
 }
 
+extension DebugCommand {
+    /// Debian has no `lldb` but one with its version.
+    fileprivate static let lldbNames = ["lldb"] + (14...22).reversed().map { "lldb-\($0)" }
+}
+
 /// Turning this process into another program.
 enum ProgramReplacement {
-    /// Returns only by throwing.
-    static func replace(with words: [String]) throws(Failure) {
-        guard let program = words.first else { return }
+    /// Runs the first of the programs `names` that is there, with the arguments in `words` behind
+    /// the first; returns only by throwing.
+    static func replace(with words: [String], named names: [String]) throws(Failure) {
         // This thread belongs to a pool whose threads block signals, and the mask outlives
         // `execvp`: without this, Ctrl-C would never reach gdb.
         var none = sigset_t()
@@ -66,13 +77,15 @@ enum ProgramReplacement {
         signal(SIGPIPE, SIG_DFL)
         var pointers = words.map { strdup($0) }
         pointers.append(nil)
-        execvp(program, pointers)
-        let code = errno
-        pointers.forEach { free($0) }
-        throw .cannotRun(
-            program,
-            code == ENOENT
-                ? "not found; install it: sudo apt install gdb"
-                : String(cString: strerror(code)))
+        defer { pointers.forEach { free($0) } }
+        for name in names {
+            execvp(name, pointers)
+            let code = errno
+            guard code == ENOENT else {
+                throw .cannotRun(name, String(cString: strerror(code)))
+            }
+        }
+        let name = names.first ?? ""
+        throw .cannotRun(name, "not found; install it: sudo apt install \(name)")
     }
 }

@@ -38,6 +38,12 @@ final class InteractiveGDB {
         try command("target remote \(host):\(port)")
     }
 
+    /// Starts gdb on a guest's symbols and attaches it by this command.
+    init(symbols: String, target: String) throws {
+        program = try RunningProgram("gdb", GDB.quiet + [symbols])
+        try command(target)
+    }
+
     deinit { program.end() }
 
     var processID: Int32 { program.processID }
