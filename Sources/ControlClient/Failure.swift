@@ -19,6 +19,10 @@ package enum Failure: Error, Hashable, Sendable {
     case occupied(String, String)
     /// No runtime folder is known, so neither is the socket.
     case noSocketPath([String])
+    /// A file is there already, and is left alone.
+    case fileExists(String)
+    /// A file or folder could not be made; the second text is the system's reason.
+    case cannotCreate(String, String)
     /// A program could not be started.
     case cannotRun(String, String)
     /// The system refused something, in words.
@@ -37,7 +41,7 @@ package enum Failure: Error, Hashable, Sendable {
         case .usage: 64
         case .notReachable, .badAnswer, .notDebuggable, .cannotRun: 69
         case .system: 71
-        case .noSocketPath: 73
+        case .noSocketPath, .fileExists, .cannotCreate: 73
         case .occupied: 75
         case .notPermitted: 77
         case .refused(let problem):
@@ -77,6 +81,10 @@ package enum Failure: Error, Hashable, Sendable {
         case .noSocketPath(let variables):
             "no runtime folder is known (looked at " + variables.joined(separator: ", ")
                 + "); name the control socket with --socket"
+        case .fileExists(let path):
+            "\(path) is there already and stays as it is; paste into it what was printed"
+        case .cannotCreate(let path, let reason):
+            "cannot make \(path): \(reason)"
         case .cannotRun(let program, let reason):
             "cannot run \(program): \(reason)"
         case .system(let text), .usage(let text):

@@ -17,13 +17,13 @@ package struct HyperlightControl: AsyncParsableCommand {
             EXIT CODES
               0 done; 1 a check of doctor failed; 3 sandbox not running; 4 no such sandbox;
               64 usage; 69 supervisor not reachable, or gdb not found; 70 internal error;
-              71 error of the system; 73 no runtime folder known; 75 not possible now;
-              77 not permitted.
+              71 error of the system; 73 no runtime folder known, or a file cannot be made;
+              75 not possible now; 77 not permitted.
             """,
         subcommands: [
             StatusCommand.self, ShowCommand.self, StartCommand.self, StopCommand.self,
             RestartCommand.self, ResumeCommand.self, StubCommand.self,
-            DebugCommand.self, GDBPipeCommand.self, DoctorCommand.self,
+            DebugCommand.self, GDBPipeCommand.self, DebugConfigCommand.self, DoctorCommand.self,
         ])
 
     package init() {}
