@@ -227,7 +227,7 @@ final class RunningSupervisor {
     @discardableResult
     func waitForEvent(
         _ sandbox: String, _ event: String, containing text: String = "", from start: Int = 0,
-        _ duration: Duration = .seconds(10)
+        _ duration: Duration = .seconds(10) * Machine.slowness
     ) throws -> LogLine {
         try waitForRecord("\(event) \"\(text)\" of \(sandbox)", from: start, duration) {
             $0.isAbout(sandbox, event, containing: text)
