@@ -1,11 +1,12 @@
 // The bench's only gdb client: speaks the remote protocol to every server under test with the same
 // packets, in turns, and prints how long each answer took.
 //
-//   bench-client ROUNDS SAMPLES NAME:PORT:PID:TICK:MEMORY...
+//   bench-client ROUNDS SAMPLES NAME:PORT:PID:TICK:WORDS:ROOM...
 //
 // PID is 0 for a server that has its guest already, else the process to attach to. TICK (hex) is
-// where the hardware breakpoint goes. MEMORY (hex) is where 64 KiB can be read; 0 means the end of
-// the stack. Output, one line for each measure, server and round: MEASURE NAME NANOSECONDS...
+// where the hardware breakpoint goes. WORDS (hex) is where 64 KiB of all sorts of bytes can be read,
+// ROOM (hex) is 64 KiB of zeros with as much behind them to write to.
+// Output, one line for each measure, server and round: MEASURE NAME NANOSECONDS...
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,16 +22,24 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { servers_max = 8, samples_max = 100000, buffer_bytes = 1 << 18, answer_seconds = 10 };
+enum {
+    servers_max = 8,
+    samples_max = 100000,
+    buffer_bytes = 1 << 18,
+    answer_seconds = 10,
+    run_microseconds = 2000,  // how long a guest runs before it is interrupted
+};
 
 struct server {
     char name[32];
     unsigned port, pid;
-    uint64_t tick, memory;
+    uint64_t tick, words, room;
     int socket;
     size_t packet_bytes;  // what the server says of itself
+    int acknowledges;     // it knows no other mode
+    char write_packet;    // 'X', or 'M' for a server without
     char thread[64];
-    char packet[600];  // the last one sent
+    char packet[buffer_bytes];  // the last one sent
     char reply[buffer_bytes];
 };
 
@@ -61,12 +70,19 @@ static void transmit(struct server *server, const char *bytes, size_t count) {
     }
 }
 
-/// Sends one packet.
-static void put(struct server *server, const char *body) {
+/// Sends one packet, whose body of `count` bytes, escaped, stands behind the first byte of `packet`.
+static void put_bytes(struct server *server, size_t count) {
     unsigned char sum = 0;
-    for (const char *at = body; *at; at++) sum += (unsigned char)*at;
-    int count = snprintf(server->packet, sizeof server->packet, "$%s#%02x", body, sum);
-    transmit(server, server->packet, (size_t)count);
+    for (size_t i = 1; i <= count; i++) sum += (unsigned char)server->packet[i];
+    server->packet[0] = '$';
+    snprintf(server->packet + 1 + count, 4, "#%02x", sum);
+    transmit(server, server->packet, count + 4);
+}
+
+static void put(struct server *server, const char *body) {
+    size_t count = strlen(body);
+    memcpy(server->packet + 1, body, count);
+    put_bytes(server, count);
 }
 
 /// Copies a body without its escapes and run lengths; all bodies here are text.
@@ -92,7 +108,7 @@ static const char *take(struct server *server) {
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) {
             const char *reason = got ? strerror(errno) : "connection closed";
-            fail(server, "no answer to %s: %s", server->packet, reason);
+            fail(server, "no answer to %.60s: %s", server->packet, reason);
         }
         count += (size_t)got;
         const char *start = input;
@@ -101,6 +117,7 @@ static const char *take(struct server *server) {
         if (length < 4 || start[length - 3] != '#') continue;
         if (*start != '$') fail(server, "not a packet: %.40s", start);
         decode(server, start + 1, length - 4);
+        if (server->acknowledges) transmit(server, "+", 1);
         return server->reply;
     }
 }
@@ -162,12 +179,14 @@ static void note_thread(struct server *server) {
 static void attach(struct server *server) {
     char body[80];
     dial(server);
-    put(server, "qSupported:multiprocess+;swbreak+;hwbreak+;vContSupported+;xmlRegisters=i386");
+    server->acknowledges = 1;
+    put(server,
+        "qSupported:multiprocess+;swbreak+;hwbreak+;qRelocInsn+;vContSupported+;xmlRegisters=i386");
+    // QEMU may tell first, perhaps in one piece with the answer, that its guest stops.
     const char *size = strstr(take(server), "PacketSize=");
+    if (!size && *server->reply == 'T') size = strstr(take(server), "PacketSize=");
     server->packet_bytes = size ? strtoul(size + 11, NULL, 16) : 400;
-    transmit(server, "+", 1);
-    expect(server, "QStartNoAckMode", "OK");
-    transmit(server, "+", 1);
+    server->acknowledges = strcmp(ask(server, "QStartNoAckMode"), "OK") != 0;
     if (server->pid) {
         expect(server, "!", "OK");  // or gdbserver would end with the first session
         snprintf(body, sizeof body, "vAttach;%x", server->pid);
@@ -256,13 +275,72 @@ static uint64_t measure_stack(struct server *server) {
     return read_memory(server, stack_pointer(server), 8);
 }
 
-static uint64_t measure_memory(struct server *server, size_t count) {
-    return read_memory(server, server->memory, count);
+static uint64_t measure_8(struct server *server) { return read_memory(server, server->words, 8); }
+static uint64_t measure_4k(struct server *server) {
+    return read_memory(server, server->words, 4096);
+}
+static uint64_t measure_4k_of_zeros(struct server *server) {
+    return read_memory(server, server->room, 4096);
+}
+static uint64_t measure_64k(struct server *server) {
+    return read_memory(server, server->words, 65536);
 }
 
-static uint64_t measure_8(struct server *server) { return measure_memory(server, 8); }
-static uint64_t measure_4k(struct server *server) { return measure_memory(server, 4096); }
-static uint64_t measure_64k(struct server *server) { return measure_memory(server, 65536); }
+/// Appends one byte of memory as the packet wants it; answers the new end.
+static char *append_byte(const struct server *server, char *to, char byte) {
+    if (server->write_packet == 'M') return to + sprintf(to, "%02x", (unsigned char)byte);
+    if (strchr("#$}*", byte) && byte) {
+        *to++ = '}';
+        byte ^= 0x20;
+    }
+    *to++ = byte;
+    return to;
+}
+
+/// Finds out by an empty write, as gdb does, how memory is to be written.
+static void probe_write(struct server *server) {
+    char body[80];
+    snprintf(body, sizeof body, "X%llx,0:", (unsigned long long)server->room);
+    server->write_packet = strcmp(ask(server, body), "OK") == 0 ? 'X' : 'M';
+}
+
+/// Writes 64 KiB of all sorts of bytes in as few packets as the server's packet size allows.
+static uint64_t measure_write(struct server *server) {
+    static char content[65536];
+    const size_t longest_byte = 2;
+    if (!server->write_packet) probe_write(server);
+    for (size_t i = 0; i < sizeof content; i++) content[i] = (char)((i * 2654435761u) >> 13);
+    uint64_t before = now();
+    for (size_t done = 0; done < sizeof content;) {
+        const char *limit = server->packet + server->packet_bytes - longest_byte;
+        char data[buffer_bytes], *end = data;
+        size_t part = 0;
+        // 40 bytes are left for the head of the packet.
+        while (done + part < sizeof content && server->packet + (end - data) + 40 < limit) {
+            end = append_byte(server, end, content[done + part++]);
+        }
+        uint64_t address = server->room + sizeof content + done;
+        int head = sprintf(server->packet + 1, "%c%llx,%zx:", server->write_packet,
+                           (unsigned long long)address, part);
+        memcpy(server->packet + 1 + head, data, (size_t)(end - data));
+        put_bytes(server, (size_t)head + (size_t)(end - data));
+        if (strcmp(take(server), "OK") != 0) fail(server, "write: \"%.40s\"", server->reply);
+        done += part;
+    }
+    return now() - before;
+}
+
+/// From 0x03 to the stop of a guest that has been running for a while.
+static uint64_t measure_interrupt(struct server *server) {
+    char resume[80];
+    snprintf(resume, sizeof resume, "vCont;c:%s", server->thread);
+    put(server, resume);
+    usleep(run_microseconds);
+    uint64_t before = now();
+    transmit(server, "\003", 1);
+    if (*take(server) != 'T') fail(server, "interrupt answered by \"%.60s\"", server->reply);
+    return now() - before;
+}
 
 /// Insert, continue, stop, remove; then one step, not counted, off the address.
 static uint64_t measure_breakpoint(struct server *server) {
@@ -299,10 +377,13 @@ static const struct measure measures[] = {
     {"m 8 B stack top", measure_stack, 1, 0},
     {"m 8 B elsewhere", measure_8, 1, 0},
     {"m 4 KiB", measure_4k, 2, 0},
+    {"m 4 KiB of zeros", measure_4k_of_zeros, 2, 0},
     {"m 64 KiB", measure_64k, 10, 0},
+    {"X 64 KiB", measure_write, 10, 0},
     {"step", measure_step, 1, 0},
     {"step + g", measure_step_registers, 1, 0},
     {"hardware breakpoint", measure_breakpoint, 2, 0},
+    {"interrupt", measure_interrupt, 5, 0},
     {"attach .. detach", measure_attach, 2, 1},
 };
 
@@ -320,13 +401,14 @@ static void run(const struct measure *measure, struct server *server, int count)
 }
 
 static void parse(struct server *server, const char *text) {
-    unsigned long long tick, memory;
-    if (sscanf(text, "%31[^:]:%u:%u:%llx:%llx", server->name, &server->port, &server->pid, &tick,
-               &memory) != 5) {
-        fail(NULL, "not NAME:PORT:PID:TICK:MEMORY: %s", text);
+    unsigned long long tick, words, room;
+    if (sscanf(text, "%31[^:]:%u:%u:%llx:%llx:%llx", server->name, &server->port, &server->pid,
+               &tick, &words, &room) != 6) {
+        fail(NULL, "not NAME:PORT:PID:TICK:WORDS:ROOM: %s", text);
     }
     server->tick = tick;
-    server->memory = memory;
+    server->words = words;
+    server->room = room;
 }
 
 int main(int argc, char **argv) {
@@ -335,12 +417,7 @@ int main(int argc, char **argv) {
     int rounds = atoi(argv[1]), count = atoi(argv[2]);
     if (rounds < 1 || count < 1 || count > samples_max) fail(NULL, "ROUNDS or SAMPLES");
     for (int i = 0; i < server_count; i++) parse(&servers[i], argv[3 + i]);
-    for (int i = 0; i < server_count; i++) {
-        attach(&servers[i]);
-        if (servers[i].memory == 0) {
-            servers[i].memory = ((stack_pointer(&servers[i]) + 4095) & ~4095ull) - 65536;
-        }
-    }
+    for (int i = 0; i < server_count; i++) attach(&servers[i]);
     for (int round = 0; round < rounds; round++) {
         for (size_t m = 0; m < sizeof measures / sizeof measures[0]; m++) {
             for (int i = 0; i < server_count; i++) run(&measures[m], &servers[i], count);
