@@ -65,11 +65,34 @@ package struct PacketDecoder: Sendable {
     /// `index` is moved behind what was taken; nil means that all bytes are used up.
     package mutating func receive(_ bytes: Span<UInt8>, from index: inout Int) -> Event? {
         while index < bytes.count {
+            if case .body = state { takePlainBytes(bytes, from: &index) }
+            guard index < bytes.count else { return nil }
             let byte = bytes[index]
             index &+= 1
             if let event = receive(byte) { return event }
         }
         return nil
+    }
+
+    /// Takes bytes of a body that mean themselves, up to the next mark or the limit.
+    ///
+    /// A write of memory is 64 KiB of them; one at a time they would take longer than their way here.
+    private mutating func takePlainBytes(_ bytes: Span<UInt8>, from index: inout Int) {
+        let start = index
+        let limit = min(bytes.count, start &+ PacketLimits.bodyBytesMax &- sentCount)
+        var sum = sum
+        while index < limit {
+            let byte = bytes[index]
+            if byte == UInt8(ascii: "#") || byte == UInt8(ascii: "}") { break }
+            sum &+= byte
+            index &+= 1
+        }
+        self.sum = sum
+        sentCount &+= index &- start
+        let position = body.count
+        body.append(contentsOf: repeatElement(0, count: index &- start))
+        var target = body.mutableSpan
+        for offset in 0..<index &- start { target[position &+ offset] = bytes[start &+ offset] }
     }
 
     /// Takes one byte.
