@@ -18,6 +18,36 @@ package struct Translation: Hashable, Sendable {
     }
 }
 
+/// One entry that a page walk has read.
+package struct PageWalkStep: Hashable, Sendable {
+    /// 4 is the table that CR3 names, 1 the last one.
+    package let level: Int
+    package let place: GuestPhysicalAddress
+    /// Nil where no memory is.
+    package let entry: UInt64?
+}
+
+/// How addresses are translated.
+///
+/// - Source: Intel SDM volume 3, "Paging Modes and Control Bits".
+package enum PagingMode: Hashable, Sendable {
+    /// Addresses are physical ones.
+    case off
+    case fourLevels
+    /// 32-bit, PAE or five levels.
+    case unsupported
+
+    package init(_ system: SystemRegisters) {
+        let isLong = system.efer & (1 << 10) != 0
+        let hasFiveLevels = system.cr4 & (1 << 12) != 0
+        if system.cr0 & (1 << 31) == 0 {
+            self = .off
+        } else {
+            self = isLong && !hasFiveLevels ? .fourLevels : .unsupported
+        }
+    }
+}
+
 /// The one walk of guest page tables, for the debugger and for drivers that deliver exceptions.
 ///
 /// It goes as the CPU does, without changing accessed and dirty bits.
@@ -27,7 +57,7 @@ package struct Translation: Hashable, Sendable {
 ///
 /// - Source: Intel SDM volume 3, "4-Level Paging and 5-Level Paging".
 package enum PageWalk {
-    private static let addressMask: UInt64 = 0x000F_FFFF_FFFF_F000
+    static let addressMask: UInt64 = 0x000F_FFFF_FFFF_F000
 
     /// The translation of `address`, nil when it is not mapped, not canonical, or the CPU is in a
     /// paging mode other than none and four levels (32-bit, PAE and five levels are refused).
@@ -36,27 +66,44 @@ package enum PageWalk {
     package static func translate(
         _ address: GuestVirtualAddress, system: SystemRegisters, memory: some PhysicalMemory
     ) -> Translation? {
-        guard system.cr0 & (1 << 31) != 0 else { return unpaged(address) }
-        let hasLongMode = system.efer & (1 << 10) != 0
-        let hasFiveLevels = system.cr4 & (1 << 12) != 0
-        guard hasLongMode, !hasFiveLevels, isCanonical(address) else { return nil }
-        return walk(address, system: system, memory: memory)
+        switch PagingMode(system) {
+        case .off: return unpaged(address)
+        case .unsupported: return nil
+        case .fourLevels:
+            guard isCanonical(address) else { return nil }
+            return walk(address, system: system, memory: memory) { _ in }
+        }
+    }
+
+    /// The entries that the walk for `address` reads, the first level first; none without a walk.
+    package static func steps(
+        to address: GuestVirtualAddress, system: SystemRegisters, memory: some PhysicalMemory
+    ) -> [PageWalkStep] {
+        var steps: [PageWalkStep] = []
+        guard PagingMode(system) == .fourLevels, isCanonical(address) else { return steps }
+        _ = walk(address, system: system, memory: memory) { steps.append($0) }
+        return steps
+    }
+
+    /// Without EFER.NXE bit 63 is reserved: such an entry faults on a CPU, here it is ignored.
+    static func noExecuteBit(_ system: SystemRegisters) -> UInt64 {
+        system.efer & (1 << 11) != 0 ? 1 << 63 : 0
     }
 
     private static func walk(
-        _ address: GuestVirtualAddress, system: SystemRegisters, memory: some PhysicalMemory
+        _ address: GuestVirtualAddress, system: SystemRegisters, memory: some PhysicalMemory,
+        visit: (PageWalkStep) -> Void
     ) -> Translation? {
-        // Without EFER.NXE bit 63 is reserved: such an entry faults on a CPU, here it is ignored.
-        let noExecuteBit: UInt64 = system.efer & (1 << 11) != 0 ? 1 << 63 : 0
+        let noExecuteBit = noExecuteBit(system)
         var table = system.cr3 & addressMask
         var isWritable = true
         var isExecutable = true
         var shift: UInt64 = 39
         while true {
-            let slot = (address.rawValue >> shift) & 511
-            guard let entry = memory.readUInt64(at: GuestPhysicalAddress(table + 8 * slot)),
-                entry & 1 != 0
-            else { return nil }
+            let place = GuestPhysicalAddress(table + 8 * ((address.rawValue >> shift) & 511))
+            let read = memory.readUInt64(at: place)
+            visit(PageWalkStep(level: Int(shift - 3) / 9, place: place, entry: read))
+            guard let entry = read, entry & 1 != 0 else { return nil }
             isWritable = isWritable && entry & 2 != 0
             isExecutable = isExecutable && entry & noExecuteBit == 0
             let isLarge = entry & (1 << 7) != 0

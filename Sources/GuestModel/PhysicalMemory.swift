@@ -18,6 +18,12 @@ package protocol PhysicalMemory: AnyObject {
 }
 
 extension PhysicalMemory {
+    /// The byte at `address`, or nil where no memory is; memory comes in whole words.
+    package func readUInt8(at address: GuestPhysicalAddress) -> UInt8? {
+        let word = readUInt64(at: GuestPhysicalAddress(address.rawValue & ~7))
+        return word.map { UInt8(truncatingIfNeeded: $0 >> (8 * (address.rawValue & 7))) }
+    }
+
     /// Writes `bytes`, or nothing and answers false if any byte has no memory.
     package func write(_ bytes: [UInt8], at address: GuestPhysicalAddress) -> Bool {
         write(bytes.span, at: address)

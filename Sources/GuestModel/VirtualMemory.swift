@@ -20,6 +20,16 @@ package func readVirtual(
     return done
 }
 
+/// The little-endian word at `address`, or nil when it is not all in one page that has memory.
+package func readVirtualUInt64(
+    at address: GuestVirtualAddress, system: SystemRegisters, memory: some PhysicalMemory
+) -> UInt64? {
+    guard address.pageOffset <= guestPageBytes - 8,
+        let place = PageWalk.translate(address, system: system, memory: memory)
+    else { return nil }
+    return memory.readUInt64(at: place.physicalAddress)
+}
+
 /// Writes all of `bytes` at `start`, or nothing and answers false when a page is not mapped or has
 /// no memory.
 ///

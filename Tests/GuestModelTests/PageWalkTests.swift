@@ -46,6 +46,78 @@ struct PageWalkTests {
         #expect(large.pageByteCount == 1 << 21)
     }
 
+    @Test func `every entry of a walk can be seen, up to the one that ends it`() {
+        mapLow()
+        func steps(_ address: UInt64) -> [PageWalkStep] {
+            PageWalk.steps(to: GuestVirtualAddress(address), system: system, memory: memory)
+        }
+        let whole = steps(0x1234)
+        #expect(whole.map(\.level) == [4, 3, 2, 1])
+        #expect(
+            whole.map(\.place.rawValue)
+                == [Self.start, Self.start + 0x1000, Self.start + 0x2000, Self.start + 0x3008])
+        #expect(whole.last?.entry == (Self.start + 0x9000) | 3)
+        #expect(steps(0x8000).last?.entry == 0)
+        #expect(steps(1 << 39).count == 1)
+        put(0x000F_FFFF_FFFF_F003, 0, 1)
+        #expect(steps(1 << 39).map(\.level) == [4, 3])
+        #expect(steps(1 << 39)[1].entry == nil)
+        #expect(steps(1 << 63).isEmpty)
+    }
+
+    @Test func `bytes and words are read where they are, and not beyond`() {
+        mapLow()
+        put(0x1122_3344_5566_7788, 9, 0)
+        #expect(memory.readUInt8(at: GuestPhysicalAddress(Self.start + 0x9001)) == 0x77)
+        #expect(memory.readUInt8(at: GuestPhysicalAddress(Self.start + 0xFFFF)) == 0)
+        #expect(memory.readUInt8(at: GuestPhysicalAddress(Self.start + 0x10000)) == nil)
+        func word(_ address: UInt64) -> UInt64? {
+            readVirtualUInt64(
+                at: GuestVirtualAddress(address), system: system, memory: memory)
+        }
+        #expect(word(0x1000) == 0x1122_3344_5566_7788)
+        #expect(word(0x1001) == 0x0011_2233_4455_6677)
+        #expect(word(0x1FF9) == nil)
+        #expect(word(0x8000) == nil)
+    }
+
+    /// Page 1 holds the gate of vector 14 at its start, page 2 a task with stack 3.
+    private func findGate(low: UInt64, limit: UInt16 = 255) -> (InterruptGate, UInt64?)? {
+        mapLow()
+        put(low, 9, 28)
+        put(0xFFFF_8000, 9, 29)
+        put(0xCAFE_0000_0000_0000, 10, 6)
+        put(0xBABE, 10, 7)
+        var system = system
+        system.idt = DescriptorTable(base: 0x1000, limit: limit)
+        // Entry 3 is at base + 0x34.
+        system.tr.base = 0x2000 + 2
+        guard let gate = InterruptGate(vector: 14, system: system, memory: memory) else {
+            return nil
+        }
+        let frame = gate.frame(interrupting: 0x7FFF, system: system, memory: memory)
+        return (gate, frame?.rawValue)
+    }
+
+    @Test func `the gate of an exception says where its handler is and where its frame comes`()
+        throws
+    {
+        let (gate, frame) = try #require(findGate(low: 0x1234_8E00_0008_5678))
+        #expect(gate.handler.rawValue == 0xFFFF_8000_1234_5678)
+        #expect(frame == 0x7FF0 - 48)
+        let (other, interruptStack) = try #require(findGate(low: 0x1234_8E03_0008_5678))
+        #expect(other.stackIndex == 3)
+        #expect(interruptStack == 0xBABE_CAF0 - 48)
+    }
+
+    @Test(arguments: [
+        (UInt64(0x1234_0E00_0008_5678), UInt16(255)), (0x1234_8500_0008_5678, 255),
+        (0x1234_8E00_0008_5678, 238),
+    ])
+    func `what is no gate has no handler`(low: UInt64, limit: UInt16) {
+        #expect(findGate(low: low, limit: limit) == nil)
+    }
+
     @Test func `rights are those of all levels`() throws {
         mapLow()
         put((Self.start + 0x2000) | 0x8000_0000_0000_0001, 1, 0)

@@ -12,6 +12,36 @@ func walkMistakes(_ input: [UInt8]) -> [String] {
     let content = tables(&reader)
     return translationMistakes(address, system, content)
         + copyMistakes(address, byteCount, system, content)
+        + regionMistakes(address, entriesMax: byteCount, system, content)
+}
+
+private func regionMistakes(
+    _ address: GuestVirtualAddress, entriesMax: Int, _ system: SystemRegisters,
+    _ content: [UInt8]
+) -> [String] {
+    let memory = memory(content)
+    var walk = RegionWalk(system: system, memory: memory)
+    guard let region = walk.region(around: address, entriesMax: entriesMax) else {
+        return ["an address in no region"]
+    }
+    var mistakes: [String] = []
+    if address < region.start || address > region.last { mistakes.append("another region") }
+    // The last walk of each direction may be begun; a leaf is looked at behind its entry.
+    if memory.wordReads > 3 * (2 * entriesMax + 12) {
+        mistakes.append("\(memory.wordReads) words read for \(entriesMax) entries")
+    }
+    let mode = PagingMode(system)
+    guard mode != .off else { return mistakes }
+    let found = PageWalk.translate(address, system: system, memory: memory)
+    let isThere = found.map { memory.readUInt64(at: $0.physicalAddress.wordStart) != nil } ?? false
+    if isThere != (region.permissions != nil) {
+        mistakes.append("mapped for one, a hole for the other")
+    }
+    return mistakes
+}
+
+extension GuestPhysicalAddress {
+    fileprivate var wordStart: GuestPhysicalAddress { GuestPhysicalAddress(rawValue & ~7) }
 }
 
 private func translationMistakes(
