@@ -31,6 +31,15 @@ package struct AbortCollector: Hashable, Sendable {
         return bytes[1] <= 20 || bytes[1] == 30 ? bytes[1] : nil
     }
 
+    /// Whether `word` begins the report of a CPU exception: its code and its vector and nothing else.
+    ///
+    /// A panic begins with a word of its code alone.
+    package func beginsException(_ word: UInt32) -> Bool {
+        guard !hasBegun, word & 0xFF == 2 else { return false }
+        var next = self
+        return next.collect(word) == nil && next.vector != nil
+    }
+
     /// Takes one word; answers the abort when this word ends it, and starts anew.
     package mutating func collect(_ word: UInt32) -> GuestAbort? {
         for index in 0..<min(word & 0xFF, 3) {

@@ -40,7 +40,7 @@ extension GuestLayout {
         state.general.rsp = scratchEnd - 8
         return GuestLayout(
             loadBias: loadBias, regions: [image, scratch], tables: tables, words: [], io: nil,
-            state: state)
+            state: state, areas: bareAreas(image: image, scratch: scratch, tables: tables))
     }
 
     private static func bareScratchBytes(_ configured: UInt64) throws(GuestRejection) -> UInt64 {

@@ -144,7 +144,8 @@ extension GuestLayout {
                     start: GuestPhysicalAddress(layout.scratchStart),
                     byteCount: Int(layout.sizes.scratch), isGuestWritable: true),
             ],
-            tables: tables, words: words(layout, tables), io: layout.io, state: state)
+            tables: tables, words: words(layout, tables), io: layout.io, state: state,
+            areas: layout.areas(tables))
     }
 
     /// PEB, stack pointers of the two buffers, and the bookkeeping words at the top of scratch.

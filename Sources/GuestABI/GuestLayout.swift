@@ -36,6 +36,8 @@ struct GuestLayout: Sendable {
     let io: GuestIOLayout?
     /// At entry, apart from a seed that the ABI may want.
     let state: VCPUState
+    /// Names of what lies where, in ascending order.
+    let areas: [MemoryArea]
 
     /// `value` rounded up to pages; the caller has bounded it far below 2^64.
     static func pages(_ value: UInt64) -> UInt64 {

@@ -24,6 +24,8 @@ package struct GuestPlan: Sendable {
     package let abi: GuestABIName
     /// The message buffers; nil for a bare guest.
     package let io: GuestIOLayout?
+    /// Names of what lies at which virtual addresses, in ascending order, without overlap.
+    package var areas: [MemoryArea] { layout.areas }
 
     private let file: ELFFile
     private let relocations: [Relocation]

@@ -1,4 +1,4 @@
-/// What a Hyperlight guest asks its host to do (port 101), without the parameters.
+/// What a Hyperlight guest asks its host to do (port 101); of the parameters only their number.
 ///
 /// - Source: Hyperlight guest ABI 0.17, FunctionCall.
 package struct HostCallRequest: Hashable, Sendable {
@@ -9,6 +9,7 @@ package struct HostCallRequest: Hashable, Sendable {
 
     /// Chosen by the guest.
     package let name: String
+    package let parameterCount: Int
     /// A well-behaved guest says `.host`.
     package let callType: CallType
     /// 0 int, 1 uint, 2 long, 3 ulong, 4 float, 5 double, 6 string, 7 bool, 8 void, 9 bytes.
@@ -18,6 +19,7 @@ package struct HostCallRequest: Hashable, Sendable {
     package init(message: [UInt8]) throws(MessageError) {
         let table = try MessageTable(root: message)
         name = try table.string(0, "function name")
+        parameterCount = try table.vectorCount(1, "parameters")
         let type = try table.number(UInt8.self, 2, "call type")
         guard let callType = CallType(rawValue: type) else {
             throw .unknownValue("call type", UInt64(type))

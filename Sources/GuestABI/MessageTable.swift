@@ -89,6 +89,15 @@ struct MessageTable {
         return text
     }
 
+    /// How many offsets the vector in `slot` has; 0 when it is left out.
+    func vectorCount(_ slot: UInt64, _ name: String) throws(MessageError) -> Int {
+        guard let place = try target(slot, name) else { return 0 }
+        guard let count = bytes.span.littleEndian(UInt32.self, at: place),
+            place + 4 + 4 * UInt64(count) <= UInt64(bytes.count)
+        else { throw .malformed(name) }
+        return Int(count)
+    }
+
     /// The table in `slot`, which has to be there.
     func table(_ slot: UInt64, _ name: String) throws(MessageError) -> MessageTable {
         guard let place = try target(slot, name) else { throw .missing(name) }

@@ -33,6 +33,18 @@ struct AbortTests {
         #expect(collector.vector == 14)
     }
 
+    @Test(arguments: [
+        (UInt32(0x000E_0F02), true), (0x0000_0F02, true), (0x001E_0F02, true),
+        (0x0000_0801, false), (0x0015_0F02, false), (0x000E_0E02, false), (0x410E_0F03, false),
+        (0x000E_0F01, false), (0x00FF_0F02, false), (0, false),
+    ])
+    func `only a code and a vector alone begin an exception`(word: UInt32, expected: Bool) {
+        var collector = AbortCollector()
+        #expect(collector.beginsException(word) == expected)
+        _ = collector.collect(0x0000_0801)
+        #expect(!collector.beginsException(word))
+    }
+
     @Test func `bytes behind the end are ignored and a new abort starts`() {
         var collector = AbortCollector()
         #expect(collector.collect(0x41FF_0003)?.code == 0)

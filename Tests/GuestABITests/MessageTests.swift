@@ -26,19 +26,21 @@ struct MessageTests {
         (
             "guest-hostcall-CurrentTimeMicros.hex", "CurrentTimeMicros",
             HostCallRequest.CallType.host,
-            UInt8(3)
+            UInt8(3), 0
         ),
-        ("call-noparams.hex", "NoSuchFunction", .guest, 0),
-        ("call-allkinds.hex", "AllKinds", .guest, 9),
-        ("call-register_handler.hex", "register_handler", .guest, 8),
+        ("call-noparams.hex", "NoSuchFunction", .guest, 0, 0),
+        ("call-allkinds.hex", "AllKinds", .guest, 9, 9),
+        ("call-register_handler.hex", "register_handler", .guest, 8, 3),
     ])
     func `calls are decoded`(
-        file: String, name: String, type: HostCallRequest.CallType, returns: UInt8
+        file: String, name: String, type: HostCallRequest.CallType, returns: UInt8,
+        parameters: Int
     ) throws {
         let call = try HostCallRequest(message: Golden.bytes(file))
         #expect(call.name == name)
         #expect(call.callType == type)
         #expect(call.expectedReturnType == returns)
+        #expect(call.parameterCount == parameters)
     }
 
     @Test func `an error answer is byte-equal to the golden one`() throws {
