@@ -51,6 +51,12 @@ package protocol VirtualCPU: AnyObject {
     /// Replaces x87 and SSE state.
     func write(_ extended: ExtendedState) throws(HypervisorError)
 
+    /// Forgets what the guest has done to the vCPU: an access that is not finished, an exception on its
+    /// way, x87 and SSE state.
+    ///
+    /// The registers are the caller's to write afterwards; breakpoints stay as they are.
+    func reset() throws(HypervisorError)
+
     /// The breakpoints in force from the next run on; replaces what was set before.
     ///
     /// - Throws: `.tooManyBreakpoints` when they do not fit, `.missing` when the driver cannot have

@@ -54,6 +54,14 @@ final class EmulatorVCPU: VirtualCPU {
         try engine.setVector(extended.emulatorVector)
     }
 
+    func reset() throws(HypervisorError) {
+        var vector = cunicorn_vector()
+        (vector.control, vector.tag, vector.mxcsr) = (0x37F, 0xFFFF, 0x1F80)
+        try engine.setVector(vector)
+        areTranslationsStale = true
+        isCodeStale = true
+    }
+
     // MARK: what the host changed
 
     func setBreakpoints(_ breakpoints: Breakpoints) throws(HypervisorError) {

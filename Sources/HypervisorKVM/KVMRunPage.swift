@@ -14,6 +14,7 @@ import LinuxSystem
     private let run: UnsafeMutablePointer<kvm_run>
     private let generalPlace: UnsafeMutablePointer<kvm_regs>
     private let systemPlace: UnsafeMutablePointer<kvm_sregs>
+    private let eventsPlace: UnsafeMutablePointer<kvm_vcpu_events>
     /// What a kick stores 1 to.
     let immediateExit: UnsafeMutablePointer<UInt8>
 
@@ -34,6 +35,8 @@ import LinuxSystem
             .assumingMemoryBound(to: kvm_regs.self)
         unsafe systemPlace = (base + clinux_kvm_shared_sregs_offset())
             .assumingMemoryBound(to: kvm_sregs.self)
+        unsafe eventsPlace = (base + clinux_kvm_shared_events_offset())
+            .assumingMemoryBound(to: kvm_vcpu_events.self)
         unsafe immediateExit = (base + clinux_kvm_immediate_exit_offset())
             .assumingMemoryBound(to: UInt8.self)
     }
@@ -56,6 +59,9 @@ import LinuxSystem
         get { unsafe systemPlace.pointee }
         nonmutating set { unsafe systemPlace.pointee = newValue }
     }
+
+    /// No exception, interrupt or NMI is pending or in delivery.
+    func clearEvents() { unsafe eventsPlace.pointee = kvm_vcpu_events() }
 
     var rip: UInt64 { unsafe generalPlace.pointee.rip }
 

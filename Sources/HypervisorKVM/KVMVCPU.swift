@@ -43,6 +43,8 @@ import LinuxSystem
         let rawValue: UInt64
         static let general = RegisterSet(rawValue: UInt64(KVM_SYNC_X86_REGS))
         static let system = RegisterSet(rawValue: UInt64(KVM_SYNC_X86_SREGS))
+        /// Exceptions and interrupts on their way; every kernel that shares registers shares these.
+        static let events = RegisterSet(rawValue: UInt64(KVM_SYNC_X86_EVENTS))
         static let all: RegisterSet = [.general, .system]
     }
 
@@ -107,6 +109,19 @@ import LinuxSystem
         try call(.setXSave, &xsave)
     }
 
+    package func reset() throws(HypervisorError) {
+        // An access that ended the last run is finished by the next KVM_RUN, which moves RIP: that may
+        // not happen to the registers that come now. One access is at most a few pieces.
+        for _ in 0..<Self.accessPiecesMax where try enterWithoutRunning() == .interrupted { break }
+        var xsave = kvm_xsave.reset
+        try call(.setXSave, &xsave)
+        guard access == .sharedPage else { return }
+        page.clearEvents()
+        unseen.insert(.events)
+    }
+
+    private static let accessPiecesMax = 8
+
     /// Makes `set` in the page as new as the kernel's.
     func refresh(_ set: RegisterSet) throws(HypervisorError) {
         let wanted = stale.intersection(set)
@@ -119,7 +134,7 @@ import LinuxSystem
     private func handOverRegisters() throws(HypervisorError) {
         if unseen.contains(.system) { try unsafe call(.setSystemRegisters, page.systemArgument) }
         if unseen.contains(.general) { try unsafe call(.setRegisters, page.generalArgument) }
-        unseen = []
+        unseen.subtract(.all)
     }
 
     // MARK: Breakpoints
@@ -169,7 +184,7 @@ import LinuxSystem
         return exit
     }
 
-    private enum EntryResult { case exited, interrupted }
+    enum EntryResult { case exited, interrupted }
 
     /// One KVM_RUN, repeated while KVM asks for it.
     ///
@@ -199,10 +214,11 @@ import LinuxSystem
     private static let retriesMax = 1000
 
     /// One KVM_RUN that comes back before the first instruction.
-    func enterWithoutRunning() throws(HypervisorError) {
+    @discardableResult
+    func enterWithoutRunning() throws(HypervisorError) -> EntryResult {
         unsafe page.immediateExit.pointee = Self.ownImmediateExit
         defer { unsafe page.immediateExit.pointee = 0 }
-        _ = try enter()
+        return try enter()
     }
 
     /// Moves RIP behind the OUT of the last exit, where KVM would do so at the next KVM_RUN only.

@@ -32,6 +32,8 @@ enum clinux_kvm_request : unsigned long {
 size_t clinux_kvm_shared_regs_offset(void);
 /// Where the shared special registers lie in the mapping of a vCPU.
 size_t clinux_kvm_shared_sregs_offset(void);
+/// Where the shared exceptions and interrupts lie in the mapping of a vCPU.
+size_t clinux_kvm_shared_events_offset(void);
 /// Where the byte lies that makes KVM_RUN return at once.
 size_t clinux_kvm_immediate_exit_offset(void);
 
