@@ -258,8 +258,8 @@ let package = Package(
         .testTarget(
             name: "WorkerTests",
             dependencies: [
-                "GuestModel", "Hypervisor", "LinuxListening", "LinuxSystem", "WireProtocol",
-                "Worker",
+                "GuestABI", "GuestModel", "Hypervisor", "HypervisorEmulator", "HypervisorKVM",
+                "LinuxListening", "LinuxSystem", "WireProtocol", "Worker",
             ],
             swiftSettings: nearC),
         .testTarget(

@@ -1,3 +1,4 @@
+import GuestABI
 import GuestModel
 
 /// What the guest is doing, and with it what the worker's thread waits for.
@@ -17,6 +18,9 @@ enum VCPUWork {
     case executing
     /// Between calls: there is nothing to execute.
     case parked
+    /// Nothing: it is in the handler that reported an exception. What a client sees are the registers
+    /// that the exception met.
+    case reporting(ExceptionFrame)
 }
 
 /// When a running guest comes back to its debugger.

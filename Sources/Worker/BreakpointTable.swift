@@ -5,7 +5,9 @@ import WireProtocol
 /// The breakpoints and watchpoints of one debug session, and the bytes under those that are patched into memory.
 ///
 /// Patching happens in guest memory only for drivers that need it; the client never sees it: reads
-/// show the original byte, writes change the original byte.
+/// show the original byte, writes change the original byte. A breakpoint belongs to a virtual address:
+/// when the guest maps another page there, or its copy of the page, the breakpoint follows at the next
+/// stop or resume. Until then a copy has the breakpoint instruction too, and any other page has none.
 struct BreakpointTable {
     /// Software breakpoints in one session; more is a mistake or an attack.
     static let softwareMax = 1024
@@ -21,9 +23,16 @@ struct BreakpointTable {
     private var watchpoints: [Watchpoint] = []
     /// The byte under each patch; two addresses that are mapped to one place share one.
     private var originals: [GuestPhysicalAddress: UInt8] = [:]
+    /// Where the worker itself wants the guest to stop for a moment; the client knows nothing of it.
+    private var ownStop: GuestVirtualAddress?
 
     func contains(_ address: GuestVirtualAddress) -> Bool {
         software[address] != nil || hardware.contains(address)
+    }
+
+    /// Whether the guest would stop at `address` again and again instead of executing it.
+    func stops(at address: GuestVirtualAddress) -> Bool {
+        contains(address) || address == ownStop
     }
 
     func kind(at address: GuestVirtualAddress) -> BreakpointKind? {
@@ -57,13 +66,26 @@ struct BreakpointTable {
     private mutating func patch(
         at address: GuestVirtualAddress, in guest: Guest
     ) throws(DebugRefusal) -> GuestPhysicalAddress? {
-        guard let place = guest.physicalAddress(of: address), let byte = guest.byte(at: place)
+        guard let place = guest.physicalAddress(of: address),
+            let byte = guest.memory.readUInt8(at: place)
         else { throw .notMapped }
         guard guest.vcpu.patchesSoftwareBreakpoints else { return nil }
         guard originals[place] == nil else { return place }
         guard guest.memory.write([Self.breakpointInstruction], at: place) else { throw .notMapped }
         originals[place] = byte
         return place
+    }
+
+    /// Makes the guest stop at `address` too, or no longer; false when the driver has no room for it.
+    mutating func setOwnStop(_ address: GuestVirtualAddress?, in guest: Guest) -> Bool {
+        ownStop = address
+        do throws(DebugRefusal) {
+            try apply(to: guest)
+            return true
+        } catch {
+            ownStop = nil
+            return false
+        }
     }
 
     mutating func remove(
@@ -101,6 +123,7 @@ struct BreakpointTable {
     /// Ends the session and takes every breakpoint out; guest memory is as if none had been.
     mutating func clientLeft(in guest: Guest) throws(DebugRefusal) {
         hasClient = false
+        ownStop = nil
         for address in software.keys { takeOut(.software, at: address, in: guest) }
         hardware = []
         watchpoints = []
@@ -113,99 +136,141 @@ struct BreakpointTable {
         switch kind {
         case .hardware: hardware.removeAll { $0 == address }
         case .software:
-            guard case .some(.some(let place)) = software.removeValue(forKey: address),
-                !software.values.contains(place),
-                let original = originals.removeValue(forKey: place)
-            else { return }
-            Self.restore(original, at: place, address, in: guest)
+            follow(address, in: guest)
+            guard case .some(.some(let place)) = software.removeValue(forKey: address) else {
+                return
+            }
+            restore(place, in: guest)
         }
     }
 
-    /// Puts the original byte back where it was, and into a copy the guest has made since.
-    private static func restore(
-        _ original: UInt8, at place: GuestPhysicalAddress, _ address: GuestVirtualAddress,
-        in guest: Guest
-    ) {
-        var places = [place]
-        if let present = guest.physicalAddress(of: address), present != place {
-            places.append(present)
-        }
-        for place in places where guest.byte(at: place) == breakpointInstruction {
-            // The byte was readable a moment ago, so it has memory and the write cannot fail.
-            _ = guest.memory.write([original], at: place)
-        }
+    /// Puts the original byte back, unless another breakpoint needs the patch.
+    private mutating func restore(_ place: GuestPhysicalAddress, in guest: Guest) {
+        guard !software.values.contains(place),
+            let original = originals.removeValue(forKey: place),
+            // What the guest has written over the patch stays.
+            guest.memory.readUInt8(at: place) == Self.breakpointInstruction
+        else { return }
+        // The byte was readable a moment ago, so it has memory and the write cannot fail.
+        _ = guest.memory.write([original], at: place)
     }
+
+    // MARK: Pages that come and go
+
+    /// Puts every breakpoint into the page that is mapped at its address now.
+    mutating func follow(in guest: Guest) {
+        guard guest.vcpu.patchesSoftwareBreakpoints else { return }
+        for address in software.keys { follow(address, in: guest) }
+    }
+
+    private mutating func follow(_ address: GuestVirtualAddress, in guest: Guest) {
+        guard case .some(.some(let old)) = software[address],
+            let place = guest.physicalAddress(of: address),
+            let byte = guest.memory.readUInt8(at: place)
+        else { return }
+        if byte != Self.breakpointInstruction {
+            guard guest.memory.write([Self.breakpointInstruction], at: place) else { return }
+            originals[place] = byte
+            guest.vcpu.codeChanged()
+        } else if originals[place] == nil {
+            // The guest has copied the page with our byte in it.
+            originals[place] = originals[old] ?? byte
+        }
+        guard place != old else { return }
+        software[address] = .some(place)
+        restore(old, in: guest)
+    }
+
+    // MARK: Over a breakpoint
 
     /// Takes the breakpoint at `address` out for one instruction while `body` runs.
     mutating func withoutBreakpoint<Result>(
         at address: GuestVirtualAddress, in guest: Guest,
         _ body: () throws(HypervisorError) -> Result
     ) throws(HypervisorError) -> Result {
+        follow(address, in: guest)
         let place = software[address] ?? nil
         if let place, let original = originals[place] {
             _ = guest.memory.write([original], at: place)
         }
         // Whatever happens to the one instruction, the session's breakpoints are its own again.
         defer { putBack(at: place, in: guest) }
-        try guest.vcpu.setBreakpoints(breakpoints(except: address))
+        try guest.vcpu.setBreakpoints(breakpoints(of: guest, except: address))
         let result = try body()
-        try guest.vcpu.setBreakpoints(breakpoints(except: nil))
+        try guest.vcpu.setBreakpoints(breakpoints(of: guest, except: nil))
         return result
     }
 
     /// Patches a byte again; what it holds now, which the instruction may have written, lies under it.
     private mutating func putBack(at place: GuestPhysicalAddress?, in guest: Guest) {
-        guard let place, let byte = guest.byte(at: place) else { return }
+        guard let place, let byte = guest.memory.readUInt8(at: place) else { return }
         originals[place] = byte
         _ = guest.memory.write([Self.breakpointInstruction], at: place)
     }
 
-    /// Replaces patched bytes in `bytes`, which were read at `start`, by the original ones.
-    func hide(in bytes: inout [UInt8], readAt start: GuestVirtualAddress) {
-        for (offset, place) in patches(in: bytes.count, at: start) {
-            // Another byte is from another page that the guest has mapped there since.
-            guard bytes[offset] == Self.breakpointInstruction, let original = originals[place]
-            else { continue }
-            bytes[offset] = original
+    // MARK: What the client sees
+
+    /// Replaces patched bytes in `bytes`, which were read from `pieces`, by the original ones.
+    func hide(in bytes: inout [UInt8], from pieces: @autoclosure () -> [MemoryPiece]) {
+        guard !originals.isEmpty else { return }
+        forEachPatch(in: pieces()) { index, place in
+            // Another byte is what the guest has written there since.
+            bytes[index] = original(of: bytes[index], at: place)
         }
     }
 
-    /// `bytes` with the breakpoint instruction wherever a patch lies, ready to be written at `start`.
-    func patched(_ bytes: [UInt8], at start: GuestVirtualAddress) -> [UInt8] {
+    /// What `byte`, which was read at `place`, is without our patches.
+    func original(of byte: UInt8, at place: GuestPhysicalAddress) -> UInt8 {
+        byte == Self.breakpointInstruction ? originals[place] ?? byte : byte
+    }
+
+    /// `bytes` with the breakpoint instruction wherever a patch lies, ready to be written to `pieces`.
+    func patched(_ bytes: [UInt8], to pieces: [MemoryPiece]) -> [UInt8] {
         var bytes = bytes
-        for (offset, _) in patches(in: bytes.count, at: start) {
-            bytes[offset] = Self.breakpointInstruction
-        }
+        forEachPatch(in: pieces) { index, _ in bytes[index] = Self.breakpointInstruction }
         return bytes
     }
 
-    /// Remembers that `bytes` were written at `start`: they are what lies under the patches now.
-    mutating func noteWritten(_ bytes: [UInt8], at start: GuestVirtualAddress) {
-        for (offset, place) in patches(in: bytes.count, at: start) {
-            originals[place] = bytes[offset]
+    /// Remembers that `bytes` were written to `pieces`: they are what lies under the patches now.
+    mutating func noteWritten(_ bytes: [UInt8], to pieces: [MemoryPiece]) {
+        var originals = originals
+        forEachPatch(in: pieces) { index, place in originals[place] = bytes[index] }
+        self.originals = originals
+    }
+
+    private func forEachPatch(
+        in pieces: [MemoryPiece], _ body: (_ index: Int, _ place: GuestPhysicalAddress) -> Void
+    ) {
+        guard !originals.isEmpty else { return }
+        for piece in pieces {
+            for place in originals.keys {
+                let distance = place.rawValue &- piece.place.rawValue
+                guard distance < UInt64(piece.part.count) else { continue }
+                body(piece.part.lowerBound + Int(distance), place)
+            }
         }
     }
 
-    private func patches(
-        in byteCount: Int, at start: GuestVirtualAddress
-    ) -> [(offset: Int, place: GuestPhysicalAddress)] {
-        software.compactMap { address, place in
-            guard let place, address >= start else { return nil }
-            let distance = address.rawValue - start.rawValue
-            return distance < UInt64(byteCount) ? (Int(distance), place) : nil
-        }
-    }
-
-    private func breakpoints(except skipped: GuestVirtualAddress?) -> Breakpoints {
-        Breakpoints(
+    private func breakpoints(
+        of guest: Guest, except skipped: GuestVirtualAddress?
+    ) -> Breakpoints {
+        var breakpoints = Breakpoints(
             hardware: hardware.filter { $0 != skipped },
             software: software.keys.filter { $0 != skipped }, watchpoints: watchpoints,
             catchesBreakpointInstruction: hasClient)
+        // A driver that patches nothing has room for any number; else a debug register is needed.
+        guard let ownStop, ownStop != skipped, !contains(ownStop) else { return breakpoints }
+        if guest.vcpu.patchesSoftwareBreakpoints {
+            breakpoints.hardware.append(ownStop)
+        } else {
+            breakpoints.software.append(ownStop)
+        }
+        return breakpoints
     }
 
     private func apply(to guest: Guest) throws(DebugRefusal) {
         do throws(HypervisorError) {
-            try guest.vcpu.setBreakpoints(breakpoints(except: nil))
+            try guest.vcpu.setBreakpoints(breakpoints(of: guest, except: nil))
         } catch .tooManyBreakpoints {
             throw .noFreeDebugRegister
         } catch {

@@ -16,26 +16,32 @@ extension VCPULoop {
         case .readMemory(let address, let byteCount): readMemory(address, Int(byteCount))
         case .readExtendedState: readExtendedState()
         case .writeMemory(let address, let bytes):
-            change { () throws(DebugRefusal) in try writeMemory(bytes, at: address) }
+            writeGuest { () throws(DebugRefusal) in try writeMemory(bytes, at: address) }
         case .writeRegisters(let registers):
-            change { () throws(DebugRefusal) in try write(registers) }
+            writeGuest { () throws(DebugRefusal) in try write(registers) }
         case .writeState(let write):
-            change { () throws(DebugRefusal) in try self.write(write) }
+            writeGuest { () throws(DebugRefusal) in try self.write(write) }
         case .insertBreakpoint(let kind, let address):
             change { () throws(DebugRefusal) in
                 try breakpoints.insert(kind, at: address, in: guest)
             }
         case .removeBreakpoint(let kind, let address):
-            change { () throws(DebugRefusal) in
+            change(evenCrashed: true) { () throws(DebugRefusal) in
                 try breakpoints.remove(kind, at: address, in: guest)
             }
         case .insertWatchpoint(let watchpoint):
             change { () throws(DebugRefusal) in try breakpoints.insert(watchpoint, in: guest) }
         case .removeWatchpoint(let watchpoint):
-            change { () throws(DebugRefusal) in try breakpoints.remove(watchpoint, in: guest) }
-        case .describeRegion, .readPhysicalMemory,
-            .writePhysicalMemory, .restartGuest, .inspect:
-            send(.refused(.notSupported))
+            change(evenCrashed: true) { () throws(DebugRefusal) in
+                try breakpoints.remove(watchpoint, in: guest)
+            }
+        case .describeRegion(let address): describeRegion(around: address)
+        case .readPhysicalMemory(let address, let byteCount):
+            readPhysicalMemory(address, Int(byteCount))
+        case .writePhysicalMemory(let address, let bytes):
+            writeGuest { () throws(DebugRefusal) in try writePhysicalMemory(bytes, at: address) }
+        case .restartGuest: restartGuest()
+        case .inspect(let inspection): inspect(inspection)
         }
     }
 
@@ -80,12 +86,12 @@ extension VCPULoop {
     }
 
     /// Reads the registers; false when that failed and the guest counts as crashed.
-    private func refreshed() -> Bool {
+    func refreshed() -> Bool {
         do throws(HypervisorError) {
-            try guest.refreshState()
+            try refresh()
             return true
         } catch {
-            stop(.crashed(.driverFailure("\(error)")))
+            crash(error)
             return false
         }
     }
@@ -107,7 +113,7 @@ extension VCPULoop {
     private func endDebugSession(_ mode: DetachMode) {
         guard isClientAttached else { return }
         isClientAttached = false
-        if case .running = activity, !refreshed() { return endCrashed() }
+        if isRunning, !refreshed() { return }
         do throws(DebugRefusal) {
             try breakpoints.clientLeft(in: guest)
         } catch {
@@ -115,6 +121,8 @@ extension VCPULoop {
         }
         switch (mode, activity) {
         case (.kill, _) where settings.endsOnKill: activity = .ended(.killed)
+        // Where crashes wait for a client, one that leaves it stopped leaves it to the next one.
+        case (.leaveStopped, .stopped(.crashed, _)) where settings.onCrash == .wait: break
         case (_, .stopped(.crashed(let crash), _)): activity = .ended(.crashed(crash))
         case (.leaveStopped, _): break
         case (_, .stopped(_, let vcpu)) where settings.resumesOnDisconnect: resumeWork(vcpu)
@@ -123,18 +131,15 @@ extension VCPULoop {
         }
     }
 
-    private func endCrashed() {
-        guard case .stopped(.crashed(let crash), _) = activity else { return }
-        activity = .ended(.crashed(crash))
-    }
-
-    /// `hyperlight-ctl resume`: lets a guest go that waits, or that a client left behind stopped.
+    /// `hyperlight-ctl resume`: lets a guest go that waits, or that a client left behind stopped; one
+    /// that crashed ends.
     func resumeByOrder() {
         guard !isClientAttached else {
             return log(.warning, "not resumed: a debugger is attached")
         }
         switch activity {
         case .held: activity = .running(.free)
+        case .stopped(.crashed(let crash), _): activity = .ended(.crashed(crash))
         case .stopped(_, let vcpu): resumeWork(vcpu)
         case .running, .ready, .ended: break
         }
@@ -151,6 +156,7 @@ extension VCPULoop {
             return
         }
         guard case .executing = vcpu else { return activity = .ready }
+        breakpoints.follow(in: guest)
         switch mode {
         case .continue: activity = .running(.free)
         case .step: activity = .running(.step)
@@ -162,6 +168,8 @@ extension VCPULoop {
         switch vcpu {
         case .executing: activity = .running(.free)
         case .parked: activity = .ready
+        // Only a crash is left like this, and that is never resumed.
+        case .reporting: break
         }
     }
 
@@ -169,20 +177,19 @@ extension VCPULoop {
 
     private func readMemory(_ address: GuestVirtualAddress, _ byteCount: Int) {
         guard isStopped else { return send(.refused(.running)) }
-        guard let range = GuestVirtualRange(start: address, byteCount: byteCount) else {
+        guard GuestVirtualRange(start: address, byteCount: byteCount) != nil else {
             return send(.refused(.invalid))
         }
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(byteCount)
-        guard guest.read(range, appendingTo: &bytes) > 0 || byteCount == 0 else {
-            return send(.refused(.notMapped))
-        }
-        breakpoints.hide(in: &bytes, readAt: address)
+        let bytes = shownMemory(at: address, byteCount: byteCount)
+        guard !bytes.isEmpty || byteCount == 0 else { return send(.refused(.notMapped)) }
         send(.memory(bytes))
     }
 
     private func readExtendedState() {
         guard isStopped else { return send(.refused(.running)) }
+        if case .stopped(_, .reporting(let frame)) = activity {
+            return send(.extendedState(frame.extended))
+        }
         // A driver that fails here has nothing to show; the client sees <unavailable>.
         send(.extendedState((try? guest.vcpu.readExtendedState()) ?? nil))
     }
@@ -193,9 +200,12 @@ extension VCPULoop {
         guard GuestVirtualRange(start: address, byteCount: bytes.count) != nil else {
             throw .invalid
         }
-        let patched = breakpoints.patched(bytes, at: address)
+        let pieces = guest.pieces(at: address, byteCount: bytes.count)
+        let patched = breakpoints.patched(bytes, to: pieces)
         guard guest.write(patched.span, at: address) else { throw .notMapped }
-        breakpoints.noteWritten(bytes, at: address)
+        breakpoints.noteWritten(bytes, to: pieces)
+        // It may be code, and it may be page tables.
+        guest.vcpu.translationsChanged()
         guest.vcpu.codeChanged()
     }
 
@@ -218,12 +228,19 @@ extension VCPULoop {
         }
     }
 
-    /// Does what changes the guest, which only a stopped and not crashed guest allows.
-    private func change(_ body: () throws(DebugRefusal) -> Void) {
+    /// Writes to the guest, which a client may that is not there for reading only.
+    private func writeGuest(_ body: () throws(DebugRefusal) -> Void) {
+        guard isStopped else { return send(.refused(.running)) }
+        guard !settings.isDebugReadOnly else { return send(.refused(.readOnly)) }
+        change(body)
+    }
+
+    /// Does what only a stopped guest allows and, if it is not to bring an end, a sound one.
+    private func change(evenCrashed: Bool = false, _ body: () throws(DebugRefusal) -> Void) {
         guard case .stopped(let reason, _) = activity, isClientAttached else {
             return send(.refused(.running))
         }
-        if case .crashed = reason { return send(.refused(.crashed)) }
+        if case .crashed = reason, !evenCrashed { return send(.refused(.crashed)) }
         do throws(DebugRefusal) {
             try body()
             send(.done)
@@ -232,20 +249,26 @@ extension VCPULoop {
         }
     }
 
-    private var isStopped: Bool {
+    var isStopped: Bool {
         if case .stopped = activity { isClientAttached } else { false }
+    }
+
+    /// The registers that a client sees: those of the vCPU, or those that a reported exception met.
+    var shownState: VCPUState {
+        if case .stopped(_, .reporting(let frame)) = activity { frame.state } else { guest.state }
     }
 
     /// The stop with what the client asks next: registers, code around RIP, the top of the stack.
     func stopEvent(_ reason: StopReason) -> StopEvent {
-        let general = guest.state.general
+        let state = shownState
+        let general = state.general
         var windows: [MemoryWindow] = []
         let code = GuestVirtualAddress(general.rip & ~63)
         append(window: code, byteCount: Self.codeWindowBytes, to: &windows)
         append(
             window: GuestVirtualAddress(general.rsp), byteCount: Self.stackWindowBytes, to: &windows
         )
-        return StopEvent(reason: reason, state: guest.state, windows: windows)
+        return StopEvent(reason: reason, state: state, windows: windows)
     }
 
     private static let codeWindowBytes = 128
@@ -254,11 +277,8 @@ extension VCPULoop {
     private func append(
         window start: GuestVirtualAddress, byteCount: Int, to windows: inout [MemoryWindow]
     ) {
-        guard let range = GuestVirtualRange(start: start, byteCount: byteCount) else { return }
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(byteCount)
-        guard guest.read(range, appendingTo: &bytes) > 0 else { return }
-        breakpoints.hide(in: &bytes, readAt: start)
+        let bytes = shownMemory(at: start, byteCount: byteCount)
+        guard !bytes.isEmpty else { return }
         windows.append(MemoryWindow(start: start, bytes: bytes))
     }
 }

@@ -51,13 +51,20 @@ final class Guest {
         self.machine = machine
         self.vcpu = machine.vcpu
         self.plan = plan
+        state = VCPUState()
         try Self.provideMemory(plan.regions, to: machine, memory)
+        try load(image, inputs)
+    }
+
+    /// Fills memory, which is zero, and puts the vCPU at the entry point.
+    private func load(_ image: Span<UInt8>, _ inputs: GuestInputs) throws(GuestStartError) {
         do throws(GuestRejection) {
             state = try plan.load(image: image, into: memory, seed: inputs.seed)
         } catch {
             throw .rejected(error)
         }
         do throws(HypervisorError) {
+            try vcpu.reset()
             vcpu.translationsChanged()
             try vcpu.write(state.system)
             try vcpu.write(state.general)
@@ -65,6 +72,15 @@ final class Guest {
         } catch {
             throw .driver(error)
         }
+    }
+
+    /// Loads `image`, the one that it was made from, into the same memory, as if nothing had ever run.
+    ///
+    /// What remains is what the drivers do not take back: the time-stamp counter, the guest's own
+    /// debug registers, and XCR0.
+    func restart(image: Span<UInt8>, inputs: GuestInputs) throws(GuestStartError) {
+        memory.zero()
+        try load(image, inputs)
     }
 
     private static func provideMemory(
@@ -122,16 +138,33 @@ final class Guest {
         writeVirtual(bytes, at: address, system: state.system, memory: memory)
     }
 
+    /// Where the bytes from `address` on lie, page by page, up to the first page that is not mapped.
+    func pieces(at address: GuestVirtualAddress, byteCount: Int) -> [MemoryPiece] {
+        var pieces: [MemoryPiece] = []
+        guard let range = GuestVirtualRange(start: address, byteCount: byteCount) else {
+            return pieces
+        }
+        var done = 0
+        while done < range.byteCount {
+            let next = GuestVirtualAddress(address.rawValue + UInt64(done))
+            guard let place = physicalAddress(of: next) else { break }
+            let count = min(byteCount - done, guestPageBytes - next.pageOffset)
+            pieces.append(MemoryPiece(part: done..<done + count, place: place))
+            done += count
+        }
+        return pieces
+    }
+
     /// Where `address` lies in physical memory, when there is memory behind it.
     func physicalAddress(of address: GuestVirtualAddress) -> GuestPhysicalAddress? {
         PageWalk.translate(address, system: state.system, memory: memory)?.physicalAddress
     }
+}
 
-    func byte(at address: GuestPhysicalAddress) -> UInt8? {
-        var bytes: [UInt8] = []
-        guard memory.read(at: address, byteCount: 1, appendingTo: &bytes) else { return nil }
-        return bytes.first
-    }
+/// A part of a run of bytes, and where it lies in guest physical memory.
+struct MemoryPiece {
+    let part: Range<Int>
+    let place: GuestPhysicalAddress
 }
 
 extension GuestOptions {

@@ -11,6 +11,10 @@ enum PortEffect {
     case log(LogLevel, String)
     /// The guest is done, for now or for good.
     case halt
+    /// The guest begins to report a CPU exception: it is in the handler, and has saved its registers.
+    case exceptionBegins
+    /// The guest has reported why it gives up.
+    case abort(GuestAbort)
     case crash(GuestCrash)
 }
 
@@ -29,6 +33,8 @@ struct GuestPorts {
     /// Where the message buffers are; nil for a bare guest, which has none.
     private let io: GuestIOLayout?
     private var aborts = AbortCollector()
+    /// The last host functions that the guest called.
+    private(set) var calls = HostCallHistory()
     private var line = String.UnicodeScalarView()
 
     init(io: GuestIOLayout?) {
@@ -65,10 +71,11 @@ struct GuestPorts {
     }
 
     /// No host function is offered yet: the guest is told so, and goes on.
-    private func refuseHostCall(
+    private mutating func refuseHostCall(
         _ io: GuestIOLayout, _ memory: GuestMemory
     ) throws(MessageError) -> PortEffect {
         let request = try HostCallRequest(message: try io.output.pop(from: memory))
+        calls.note(request, .notOffered)
         let text = "HostFunction \(request.name) was not found"
         try io.input.push(HostCallAnswer.error(text: text), to: memory)
         return .log(
@@ -76,9 +83,15 @@ struct GuestPorts {
     }
 
     private mutating func abort(_ word: UInt32) -> PortEffect {
-        guard let abort = aborts.collect(word) else { return .none }
-        return .crash(.aborted(code: abort.code, text: abort.text))
+        let beginsException = aborts.beginsException(word)
+        guard let abort = aborts.collect(word) else {
+            return beginsException ? .exceptionBegins : .none
+        }
+        return .abort(abort)
     }
+
+    /// The guest is done with what it was doing: half a report of then belongs to nothing any more.
+    mutating func forgetAbort() { aborts = AbortCollector() }
 
     private mutating func print(_ value: UInt32) -> PortEffect {
         guard let scalar = Unicode.Scalar(value) else {

@@ -1,3 +1,4 @@
+import GuestABI
 import GuestModel
 import Hypervisor
 import WireProtocol
@@ -7,11 +8,11 @@ extension VCPULoop {
     func handle(_ exit: VMExit) throws(HypervisorError) -> RunOutcome {
         switch exit {
         case .interrupted: return .interrupted
-        case .debug(.step): try guest.refreshState()
+        case .debug(.step): try refresh()
         case .portWrite(let port, let size, let value):
             try handlePort(port, size: size, value: value)
         case .halted:
-            try guest.refreshState()
+            try refresh()
             guestHalted()
         case .debug(.hardwareBreakpoint(let address)):
             try stopAfterRefresh(.hardwareBreakpoint(address))
@@ -36,6 +37,12 @@ extension VCPULoop {
         return .handled
     }
 
+    /// Reads the registers after the guest has run.
+    func refresh() throws(HypervisorError) {
+        try guest.refreshState()
+        exits.note(rip: rip)
+    }
+
     private func handlePort(_ port: UInt16, size: UInt8, value: UInt32) throws(HypervisorError) {
         let effect = ports.handle(port: port, size: size, value: value, memory: guest.memory)
         switch effect {
@@ -43,16 +50,19 @@ extension VCPULoop {
         case .output(let text): supervisor.send(.output(text))
         case .log(let level, let text): supervisor.send(.log(level, text))
         case .halt:
-            try guest.refreshState()
-            guestHalted()
-            return
-        case .crash(let crash):
-            try crashAfterRefresh(crash)
-            return
+            try refresh()
+            return guestHalted()
+        case .exceptionBegins:
+            try refresh()
+            // At once: the handler and whatever runs after it may use that memory again.
+            exceptionFrame = ExceptionFrame(in: guest.state, memory: guest.memory)
+        case .abort(let abort):
+            try refresh()
+            return aborted(abort)
+        case .crash(let crash): return try crashAfterRefresh(crash)
         }
         // A step ends here: the OUT was its one instruction.
-        if case .running(.free) = activity { return }
-        try guest.refreshState()
+        if runMode == .step { try refresh() }
     }
 
     /// The guest said that it is done: for good, or with its initialisation.
@@ -61,6 +71,8 @@ extension VCPULoop {
         case .bare: activity = .ended(.finished)
         case .hyperlight:
             flushOutput()
+            ports.forgetAbort()
+            exceptionFrame = nil
             guard guest.state.general.rsp % 16 == 0 else {
                 return crash(.protocolViolation("stack pointer not a multiple of 16 when ready"))
             }
@@ -70,19 +82,16 @@ extension VCPULoop {
     }
 
     func isHalt(at address: GuestVirtualAddress) -> Bool {
-        guard let place = guest.physicalAddress(of: address), let byte = guest.byte(at: place)
-        else {
-            return false
-        }
-        var bytes = [byte]
-        breakpoints.hide(in: &bytes, readAt: address)
-        return bytes == [0xF4]
+        guard let place = guest.physicalAddress(of: address),
+            let byte = guest.memory.readUInt8(at: place)
+        else { return false }
+        return breakpoints.original(of: byte, at: place) == 0xF4
     }
 
     // MARK: Stopping
 
     private func stopAfterRefresh(_ reason: StopReason) throws(HypervisorError) {
-        try guest.refreshState()
+        try refresh()
         guard isClientAttached else {
             // Nobody set a breakpoint, so the trap is the guest's own, and it has nobody to catch it.
             return crash(.protocolViolation("debug trap without a debugger"))
@@ -94,7 +103,7 @@ extension VCPULoop {
     ///
     /// The client sees RIP behind it, as after any trap, so that continuing goes on.
     private func trapOfTheGuest(at address: GuestVirtualAddress) throws(HypervisorError) {
-        try guest.refreshState()
+        try refresh()
         guard isClientAttached else {
             return crash(.protocolViolation("int3 without a debugger"))
         }
@@ -104,8 +113,21 @@ extension VCPULoop {
         stop(.guestTrap)
     }
 
+    /// The guest has reported why it gives up, in words of its own.
+    private func aborted(_ abort: GuestAbort) {
+        guard let vector = abort.vector, let frame = exceptionFrame else {
+            return crash(.aborted(code: abort.code, text: abort.text))
+        }
+        exceptionFrame = nil
+        log(
+            .error,
+            "the guest reports: " + abort.text.split(separator: "\n").joined(separator: "; "))
+        crash(.exception(frame.exception(vector: vector)), vcpu: .reporting(frame))
+    }
+
     private func crashAfterRefresh(_ reason: GuestCrash) throws(HypervisorError) {
-        try guest.refreshState()
+        try refresh()
+        if reason == .tripleFault { log(.error, TripleFaultText(guest).text) }
         crash(reason)
     }
 
@@ -113,18 +135,21 @@ extension VCPULoop {
         crash(.driverFailure("\(error)"))
     }
 
-    private func crash(_ reason: GuestCrash) {
+    /// The guest cannot go on: what becomes of it is `debug.onCrash`.
+    func crash(_ reason: GuestCrash, vcpu: VCPUWork = .executing) {
         flushOutput()
-        guard isClientAttached else {
-            activity = .ended(.crashed(reason))
-            return
+        switch settings.onCrash {
+        case .hold where isClientAttached, .wait:
+            stop(.crashed(reason), vcpu: vcpu)
+            reportState(now: true)
+        case .hold, .end: activity = .ended(.crashed(reason))
         }
-        stop(.crashed(reason))
     }
 
     /// Stands still and tells the client.
     func stop(_ reason: StopReason, vcpu: VCPUWork = .executing) {
         activity = .stopped(reason, vcpu: vcpu)
+        breakpoints.follow(in: guest)
         guard isClientAttached else { return }
         send(.stopped(stopEvent(reason)))
     }

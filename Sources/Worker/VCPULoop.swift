@@ -15,16 +15,27 @@ final class VCPULoop {
     var isClientAttached = false
     let supervisor: SupervisorLink
     let debug: DebugLink
+    /// Nil when nobody may start the guest anew.
+    let image: KeptImage?
+    let driver: DriverName
     var ports: GuestPorts
+    /// The registers that an exception met whose report has begun and is not complete.
+    var exceptionFrame: ExceptionFrame?
+    var exits = ExitHistory()
+    let startTime = monotonicNanoseconds()
+    /// How the guest was entered last.
+    var runMode = RunMode.continue
     var reporter = StateReporter()
     var waiting = PollSet([-1, -1, -1])
     var exitRequested = false
 
     init(
-        guest: Guest, settings: WorkerSettings, supervisor: SupervisorLink,
-        debug: DebugLink
+        guest: Guest, image: KeptImage?, driver: DriverName, settings: WorkerSettings,
+        supervisor: SupervisorLink, debug: DebugLink
     ) {
         self.guest = guest
+        self.image = image
+        self.driver = driver
         self.settings = settings
         self.supervisor = supervisor
         self.debug = debug
@@ -42,6 +53,10 @@ final class VCPULoop {
         let (duration, isTooLong) = milliseconds.multipliedReportingOverflow(by: 1_000_000)
         let (deadline, isTooFar) = monotonicNanoseconds().addingReportingOverflow(duration)
         return isTooLong || isTooFar ? .max : deadline
+    }
+
+    var isRunning: Bool {
+        if case .running = activity { true } else { false }
     }
 
     /// Where the guest stands; not valid while it runs.
@@ -78,7 +93,7 @@ final class VCPULoop {
     private func runFreely() {
         // Guest code at a breakpoint that the client set earlier: one instruction without it first.
         if breakpoints.contains(rip) {
-            executeOneInstruction()
+            step()
             guard case .running(.free) = activity else { return }
         }
         debug.setKickEnabled(true)
@@ -97,38 +112,6 @@ final class VCPULoop {
         }
     }
 
-    private func runStep() {
-        executeOneInstruction()
-        guard case .running(.step) = activity else { return }
-        stop(.stepped)
-    }
-
-    /// Steps while RIP stays in [start, end).
-    private func runRange(_ start: GuestVirtualAddress, _ end: GuestVirtualAddress) {
-        var steps = 0
-        while case .running(.range) = activity, !exitRequested {
-            executeOneInstruction()
-            guard case .running(.range) = activity else { return }
-            if let kind = breakpoints.kind(at: rip) { return stop(.breakpoint(kind, rip)) }
-            guard rip >= start, rip < end else { return stop(.stepped) }
-            steps += 1
-            if steps.isMultiple(of: Self.stepsBetweenLooks) { _ = serveInput() }
-        }
-    }
-
-    /// Executes exactly one instruction, which a kick may delay but not prevent.
-    ///
-    /// A kick needs new input on a socket, and none is read here, so the attempts are bounded.
-    private func executeOneInstruction() {
-        let isHalt = isHalt(at: rip)
-        repeat { guest.vcpu.clearKick() } while execute(.step) == .interrupted
-        // Not every driver says so when it was a HLT that it stepped over.
-        if isHalt, case .running = activity { guestHalted() }
-    }
-
-    /// Steps of a range step between two looks at the sockets: at 9 us a step about 0.3 ms.
-    private static let stepsBetweenLooks = 32
-
     enum RunOutcome {
         case handled
         case interrupted
@@ -136,21 +119,28 @@ final class VCPULoop {
 
     /// Enters the guest once and deals with why it came back.
     @discardableResult
-    private func execute(_ mode: RunMode) -> RunOutcome {
+    func execute(_ mode: RunMode) -> RunOutcome {
         do throws(HypervisorError) {
-            let exit: VMExit
-            if mode == .step, breakpoints.contains(rip) {
-                exit = try breakpoints.withoutBreakpoint(at: rip, in: guest) {
-                    () throws(HypervisorError) in try guest.vcpu.run(.step)
-                }
-            } else {
-                exit = try guest.vcpu.run(mode)
-            }
-            return try handle(exit)
+            return try handle(try enter(mode))
         } catch {
             crash(error)
             return .handled
         }
+    }
+
+    /// Enters the guest once; an instruction to step over is executed although a breakpoint is there.
+    func enter(_ mode: RunMode) throws(HypervisorError) -> VMExit {
+        runMode = mode
+        let exit: VMExit
+        if mode == .step, breakpoints.stops(at: rip) {
+            exit = try breakpoints.withoutBreakpoint(at: rip, in: guest) {
+                () throws(HypervisorError) in try guest.vcpu.run(.step)
+            }
+        } else {
+            exit = try guest.vcpu.run(mode)
+        }
+        exits.note(exit, mode)
+        return exit
     }
 
     // MARK: Talking

@@ -152,20 +152,20 @@ package enum WorkerProcess {
         guard supervisor.send(.hello(hello)),
             case .start(let settings)? = supervisor.waitForOrder()
         else { return .finished }
-        return run(machine, image, settings, supervisor, debug)
+        return run(machine, driver.name, image, settings, supervisor, debug)
     }
 
     private static func run(
-        _ machine: any VirtualMachine, _ image: consuming MappedImage, _ settings: WorkerSettings,
-        _ supervisor: SupervisorLink, _ debug: DebugLink
+        _ machine: any VirtualMachine, _ driver: DriverName, _ image: consuming MappedImage,
+        _ settings: WorkerSettings, _ supervisor: SupervisorLink, _ debug: DebugLink
     ) -> WorkerExit {
         let inputs = GuestInputs(seed: settings.seed)
         do throws(GuestStartError) {
             let guest = try Guest(machine, image: image.bytes, settings: settings, inputs: inputs)
-            // The guest has its own copy of what it needs.
-            image.unmap()
+            let kept = settings.isDebugReadOnly ? nil : KeptImage(image)
             let loop = VCPULoop(
-                guest: guest, settings: settings, supervisor: supervisor, debug: debug)
+                guest: guest, image: kept, driver: driver, settings: settings,
+                supervisor: supervisor, debug: debug)
             return loop.run()
         } catch {
             supervisor.report(.failed, error.description)

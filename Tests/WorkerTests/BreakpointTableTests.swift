@@ -41,7 +41,7 @@ struct BreakpointTableTests {
         var bytes: [UInt8] = []
         let range = try #require(GuestVirtualRange(start: address, byteCount: 3))
         #expect(guest.read(range, appendingTo: &bytes) == 3)
-        table.hide(in: &bytes, readAt: address)
+        table.hide(in: &bytes, from: guest.pieces(at: address, byteCount: 3))
         return bytes
     }
 
@@ -49,7 +49,7 @@ struct BreakpointTableTests {
         let guest = try guest()
         var table = BreakpointTable()
         try table.insert(.software, at: start, in: guest)
-        #expect(guest.byte(at: place) == 0xCC)
+        #expect(guest.memory.readUInt8(at: place) == 0xCC)
         #expect(try bytes(table, guest, at: start) == [0x55, 0x90, 0xF4])
     }
 
@@ -57,14 +57,15 @@ struct BreakpointTableTests {
         let guest = try guest()
         var table = BreakpointTable()
         try table.insert(.software, at: start, in: guest)
-        let patched = table.patched([1, 2], at: start)
+        let pieces = guest.pieces(at: start, byteCount: 2)
+        let patched = table.patched([1, 2], to: pieces)
         #expect(patched == [0xCC, 2])
         let isWritten = guest.write(patched.span, at: start)
         #expect(isWritten)
-        table.noteWritten([1, 2], at: start)
+        table.noteWritten([1, 2], to: pieces)
         #expect(try bytes(table, guest, at: start) == [1, 2, 0xF4])
         try table.clientLeft(in: guest)
-        #expect(guest.byte(at: place) == 1)
+        #expect(guest.memory.readUInt8(at: place) == 1)
     }
 
     @Test func `two addresses of one byte share its patch`() throws {
@@ -73,12 +74,14 @@ struct BreakpointTableTests {
         try table.insert(.software, at: start, in: guest)
         try table.insert(.software, at: alias, in: guest)
         #expect(try bytes(table, guest, at: alias) == [0x55, 0x90, 0xF4])
-        let during = try table.withoutBreakpoint(at: alias, in: guest) { guest.byte(at: place) }
+        let during = try table.withoutBreakpoint(at: alias, in: guest) {
+            guest.memory.readUInt8(at: place)
+        }
         #expect(during == 0x55)
         try table.remove(.software, at: start, in: guest)
-        #expect(guest.byte(at: place) == 0xCC)
+        #expect(guest.memory.readUInt8(at: place) == 0xCC)
         try table.remove(.software, at: alias, in: guest)
-        #expect(guest.byte(at: place) == 0x55)
+        #expect(guest.memory.readUInt8(at: place) == 0x55)
     }
 
     @Test func `both kinds at one address go one by one`() throws {
@@ -87,7 +90,7 @@ struct BreakpointTableTests {
         try table.insert(.software, at: start, in: guest)
         try table.insert(.hardware, at: start, in: guest)
         try table.remove(.software, at: start, in: guest)
-        #expect(guest.byte(at: place) == 0x55)
+        #expect(guest.memory.readUInt8(at: place) == 0x55)
         #expect(table.kind(at: start) == .hardware)
         try table.remove(.hardware, at: start, in: guest)
         #expect(table.kind(at: start) == nil)
@@ -99,7 +102,7 @@ struct BreakpointTableTests {
         try table.insert(.software, at: start, in: guest)
         #expect(guest.memory.write([0x42], at: place))
         try table.clientLeft(in: guest)
-        #expect(guest.byte(at: place) == 0x42)
+        #expect(guest.memory.readUInt8(at: place) == 0x42)
     }
 
     @Test func `a fifth hardware breakpoint and an unmapped address are refused`() throws {
@@ -167,5 +170,108 @@ struct BreakpointTableTests {
     private func watch(_ kind: WatchKind, _ start: UInt64, _ byteCount: Int) throws -> Watchpoint {
         let range = try #require(GuestVirtualRange(start: .init(start), byteCount: byteCount))
         return try #require(Watchpoint(kind, range))
+    }
+
+    // MARK: Pages that come and go
+
+    /// The place of the page table entry of the guest's code.
+    private func codeEntry(_ guest: Guest) throws -> GuestPhysicalAddress {
+        let steps = PageWalk.steps(to: start, system: guest.state.system, memory: guest.memory)
+        return try #require(steps.last?.place)
+    }
+
+    /// Maps the code's page to its copy at `page` of scratch memory, or to nothing that was there.
+    private func remap(_ guest: Guest, copying: Bool) throws -> GuestPhysicalAddress {
+        let scratch = try #require(guest.memory.regions.last)
+        let page = GuestPhysicalAddress(scratch.start.rawValue + UInt64(scratch.byteCount) - 0x2000)
+        var bytes: [UInt8] = []
+        #expect(guest.memory.read(at: place, byteCount: 4096, appendingTo: &bytes))
+        if copying { #expect(guest.memory.write(bytes, at: page)) }
+        #expect(guest.memory.writeUInt64(page.rawValue | 3, at: try codeEntry(guest)))
+        return page
+    }
+
+    @Test func `a breakpoint follows into a copy of its page, and the old page is whole at once`()
+        throws
+    {
+        let guest = try guest()
+        var table = BreakpointTable()
+        try table.insert(.software, at: start, in: guest)
+        let copy = try remap(guest, copying: true)
+        #expect(guest.memory.readUInt8(at: copy) == 0xCC)
+        table.follow(in: guest)
+        #expect(guest.memory.readUInt8(at: copy) == 0xCC)
+        #expect(guest.memory.readUInt8(at: place) == 0x55)
+        #expect(try bytes(table, guest, at: start) == [0x55, 0x90, 0xF4])
+        try table.remove(.software, at: start, in: guest)
+        #expect(guest.memory.readUInt8(at: copy) == 0x55)
+    }
+
+    @Test func `a breakpoint is put into another page that is mapped at its address`() throws {
+        let guest = try guest()
+        var table = BreakpointTable()
+        try table.insert(.software, at: start, in: guest)
+        let other = try remap(guest, copying: false)
+        #expect(guest.memory.readUInt8(at: other) == 0)
+        table.follow(in: guest)
+        #expect(guest.memory.readUInt8(at: other) == 0xCC)
+        #expect(guest.memory.readUInt8(at: place) == 0x55)
+        try table.clientLeft(in: guest)
+        #expect(guest.memory.readUInt8(at: other) == 0)
+    }
+
+    @Test func `a session that ends at once cleans a copy that nobody has seen`() throws {
+        let guest = try guest()
+        var table = BreakpointTable()
+        try table.insert(.software, at: start, in: guest)
+        let copy = try remap(guest, copying: true)
+        try table.clientLeft(in: guest)
+        #expect(guest.memory.readUInt8(at: copy) == 0x55)
+        #expect(guest.memory.readUInt8(at: place) == 0x55)
+    }
+
+    @Test func `a breakpoint whose page is gone waits where it was`() throws {
+        let guest = try guest()
+        var table = BreakpointTable()
+        try table.insert(.software, at: start, in: guest)
+        let entry = try codeEntry(guest)
+        let value = try #require(guest.memory.readUInt64(at: entry))
+        #expect(guest.memory.writeUInt64(0, at: entry))
+        table.follow(in: guest)
+        #expect(table.kind(at: start) == .software)
+        #expect(guest.memory.writeUInt64(value, at: entry))
+        table.follow(in: guest)
+        #expect(guest.memory.readUInt8(at: place) == 0xCC)
+        try table.remove(.software, at: start, in: guest)
+        #expect(guest.memory.readUInt8(at: place) == 0x55)
+    }
+
+    @Test func `reads and writes by another address and past the tables spare breakpoints`() throws
+    {
+        let guest = try aliasedGuest()
+        var table = BreakpointTable()
+        try table.insert(.software, at: start, in: guest)
+        #expect(try bytes(table, guest, at: alias) == [0x55, 0x90, 0xF4])
+        var physical: [UInt8] = []
+        #expect(guest.read(at: place, byteCount: 2, appendingTo: &physical) == 2)
+        let pieces = [MemoryPiece(part: 0..<2, place: place)]
+        table.hide(in: &physical, from: pieces)
+        #expect(physical == [0x55, 0x90])
+        #expect(table.patched([7, 8], to: pieces) == [0xCC, 8])
+        table.noteWritten([7, 8], to: pieces)
+        try table.remove(.software, at: start, in: guest)
+        #expect(guest.memory.readUInt8(at: place) == 7)
+    }
+
+    @Test func `the worker's own stop is one more, and goes without a trace`() throws {
+        let guest = try guest()
+        var table = BreakpointTable()
+        let isSet = table.setOwnStop(start, in: guest)
+        #expect(isSet)
+        #expect(table.stops(at: start))
+        #expect(table.kind(at: start) == nil)
+        let isGone = table.setOwnStop(nil, in: guest)
+        #expect(isGone)
+        #expect(!table.stops(at: start))
     }
 }

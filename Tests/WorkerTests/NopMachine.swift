@@ -39,6 +39,7 @@ import LinuxSystem
     func write(_ system: SystemRegisters) throws(HypervisorError) { state.system = system }
     func readExtendedState() throws(HypervisorError) -> ExtendedState? { nil }
     func write(_ extended: ExtendedState) throws(HypervisorError) {}
+    func reset() {}
     func codeChanged() {}
     func translationsChanged() {}
     func clearKick() { unsafe kicked.pointee = 0 }

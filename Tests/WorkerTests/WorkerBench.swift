@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import GuestModel
 import Hypervisor
 import LinuxListening
@@ -56,26 +57,43 @@ final class WorkerBench {
         try? FileManager.default.removeItem(at: folder)
     }
 
-    /// Begins to run `code`; call it once.
+    /// Begins to run `code` on the machine of few instructions; call it once.
     func start(
         _ code: [UInt8], _ settings: WorkerSettings = .plain,
         capabilities: DriverCapabilities = .complete
     ) {
+        start(image: NopMachine.image(code), settings) { NopMachine(capabilities: capabilities) }
+    }
+
+    /// Begins to run the guest of `image` on a machine that is made for it; call it once.
+    func start(
+        image: [UInt8], _ settings: WorkerSettings, driver: DriverName = .emulator,
+        makeMachine: @escaping @Sendable () throws -> any VirtualMachine
+    ) {
         let (listener, childControl) = (listener, childControl)
+        let path = folder.appendingPathComponent("image").path
         Thread.detachNewThread {
             let link = SupervisorLink(OwnedDescriptor(childControl))
             do {
-                let machine = NopMachine(capabilities: capabilities)
-                guard case .flag(let flag) = machine.kick else { return }
-                unsafe try KickSignal.install(flag: flag)
+                let machine = try makeMachine()
+                // Never given back: a signal may come at any time, and its handler writes there.
+                _ = unsafe Unmanaged.passRetained(machine as AnyObject)
+                switch machine.vcpu.kick {
+                case .flag(let flag): unsafe try KickSignal.install(flag: flag)
+                case .function(let function, let argument):
+                    unsafe try KickSignal.install(function: function, argument: argument)
+                }
                 try link.claimKick()
                 let debug = try DebugLink(
                     listener: OwnedDescriptor(listener), supervisor: link.peer())
-                let image = NopMachine.image(code)
                 let guest = try Guest(
-                    machine, image: image.span, settings: settings, inputs: GuestInputs(seed: 0))
+                    machine, image: image.span, settings: settings,
+                    inputs: GuestInputs(seed: settings.seed))
+                try Data(image).write(to: URL(fileURLWithPath: path))
+                let file = OwnedDescriptor(unsafe open(path, O_RDONLY | O_CLOEXEC))
                 let loop = VCPULoop(
-                    guest: guest, settings: settings, supervisor: link, debug: debug)
+                    guest: guest, image: KeptImage(try MappedImage(file)), driver: driver,
+                    settings: settings, supervisor: link, debug: debug)
                 _ = loop.run()
             } catch {
                 link.report(.failed, "\(error)")
@@ -88,14 +106,20 @@ final class WorkerBench {
             try connectUnix(path: folder.appendingPathComponent("debug").path, kind: .messages))
     }
 
+    /// Says something as its supervisor.
+    func order(_ order: WorkerOrder) { _ = control.send(order.encoded()) }
+
     /// Waits until the worker reports this state.
     func waitFor(_ state: SandboxState) throws {
         while true {
-            let count = try nextMessage(control)
-            if case .state(state, _) = try WorkerNotice(frame: control.message, count: count) {
-                return
-            }
+            if case .state(state, _) = try notice() { return }
         }
+    }
+
+    /// The next thing that the worker says to its supervisor.
+    func notice() throws -> WorkerNotice {
+        let count = try nextMessage(control)
+        return try WorkerNotice(frame: control.message, count: count)
     }
 }
 
