@@ -31,23 +31,31 @@ int cunicorn_set_general(cunicorn_engine *engine, const cunicorn_general *genera
     return -(int)uc_reg_write_batch(engine->uc, general_names, places, GENERAL);
 }
 
+int cunicorn_get_msr(cunicorn_engine *engine, uint32_t number, uint64_t *value) {
+    uc_x86_msr msr = {.rid = number};
+    int error = uc_reg_read(engine->uc, UC_X86_REG_MSR, &msr);
+    *value = msr.value;
+    return -error;
+}
+
+int cunicorn_set_msr(cunicorn_engine *engine, uint32_t number, uint64_t value) {
+    const uc_x86_msr msr = {.rid = number, .value = value};
+    return -(int)uc_reg_write(engine->uc, UC_X86_REG_MSR, &msr);
+}
+
 int cunicorn_get_control(cunicorn_engine *engine, cunicorn_control *control) {
-    uc_x86_msr efer = {.rid = EFER};
     int error = uc_reg_read(engine->uc, UC_X86_REG_CR0, &control->cr0);
     if (!error) error = uc_reg_read(engine->uc, UC_X86_REG_CR2, &control->cr2);
     if (!error) error = uc_reg_read(engine->uc, UC_X86_REG_CR3, &control->cr3);
     if (!error) error = uc_reg_read(engine->uc, UC_X86_REG_CR4, &control->cr4);
-    if (!error) error = uc_reg_read(engine->uc, UC_X86_REG_MSR, &efer);
-    control->efer = efer.value;
     control->cr8 = 0;
-    return -error;
+    return error ? -error : cunicorn_get_msr(engine, EFER, &control->efer);
 }
 
 // CR0 last: it turns paging on with whatever the others say by then.
 int cunicorn_set_control(cunicorn_engine *engine, const cunicorn_control *control) {
-    uc_x86_msr efer = {.rid = EFER, .value = control->efer};
     int error = uc_reg_write(engine->uc, UC_X86_REG_CR4, &control->cr4);
-    if (!error) error = uc_reg_write(engine->uc, UC_X86_REG_MSR, &efer);
+    if (!error) error = -cunicorn_set_msr(engine, EFER, control->efer);
     if (!error) error = uc_reg_write(engine->uc, UC_X86_REG_CR3, &control->cr3);
     if (!error) error = uc_reg_write(engine->uc, UC_X86_REG_CR2, &control->cr2);
     if (!error) error = uc_reg_write(engine->uc, UC_X86_REG_CR0, &control->cr0);
@@ -88,6 +96,9 @@ int cunicorn_get_vector(cunicorn_engine *engine, cunicorn_vector *vector) {
     int error = uc_reg_read(engine->uc, UC_X86_REG_FPCW, &vector->control);
     if (!error) error = uc_reg_read(engine->uc, UC_X86_REG_FPSW, &vector->status);
     if (!error) error = uc_reg_read(engine->uc, UC_X86_REG_FPTAG, &vector->tag);
+    if (!error) error = uc_reg_read(engine->uc, UC_X86_REG_FOP, &vector->opcode);
+    if (!error) error = uc_reg_read(engine->uc, UC_X86_REG_FIP, &vector->instruction);
+    if (!error) error = uc_reg_read(engine->uc, UC_X86_REG_FDP, &vector->operand);
     if (!error) error = uc_reg_read(engine->uc, UC_X86_REG_MXCSR, &vector->mxcsr);
     for (int i = 0; i < 8 && !error; i++)
         error = uc_reg_read(engine->uc, UC_X86_REG_FP0 + i, vector->st[i]);
@@ -100,6 +111,9 @@ int cunicorn_set_vector(cunicorn_engine *engine, const cunicorn_vector *vector) 
     int error = uc_reg_write(engine->uc, UC_X86_REG_FPCW, &vector->control);
     if (!error) error = uc_reg_write(engine->uc, UC_X86_REG_FPSW, &vector->status);
     if (!error) error = uc_reg_write(engine->uc, UC_X86_REG_FPTAG, &vector->tag);
+    if (!error) error = uc_reg_write(engine->uc, UC_X86_REG_FOP, &vector->opcode);
+    if (!error) error = uc_reg_write(engine->uc, UC_X86_REG_FIP, &vector->instruction);
+    if (!error) error = uc_reg_write(engine->uc, UC_X86_REG_FDP, &vector->operand);
     if (!error) error = uc_reg_write(engine->uc, UC_X86_REG_MXCSR, &vector->mxcsr);
     for (int i = 0; i < 8 && !error; i++)
         error = uc_reg_write(engine->uc, UC_X86_REG_FP0 + i, vector->st[i]);

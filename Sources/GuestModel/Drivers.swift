@@ -18,6 +18,8 @@ package struct DriverCapabilities: OptionSet, Hashable, Sendable {
     package static let hardwareBreakpoints = DriverCapabilities(rawValue: 1 << 3)
     /// Data breakpoints in the debug registers fire.
     package static let watchpoints = DriverCapabilities(rawValue: 1 << 4)
+    /// AVX executes and its registers can be shown; in what is told of a guest: it has AVX on.
+    package static let avx = DriverCapabilities(rawValue: 1 << 5)
 
     package static let complete: DriverCapabilities = [
         .sse, .breakpointInstruction, .singleStep, .hardwareBreakpoints,
@@ -26,7 +28,7 @@ package struct DriverCapabilities: OptionSet, Hashable, Sendable {
     /// A limited driver runs integer-only guests; `auto` skips it.
     package var isLimited: Bool { !isSuperset(of: .complete) }
 
-    /// What is missing to a full driver, in words, for messages.
+    /// What is missing to a full driver, in words, for messages; AVX is no part of one.
     package var missingText: [String] {
         var missing: [String] = []
         if !contains(.sse) { missing.append("SSE in ring 0") }

@@ -136,18 +136,3 @@ package struct VCPUState: Hashable, Sendable {
         self.system = system
     }
 }
-
-/// x87 and SSE state in the layout of FXSAVE (64-bit form), 512 bytes.
-///
-/// - Source: Intel SDM volume 1, "FXSAVE Area".
-package struct ExtendedState: Hashable, Sendable {
-    package static let byteCount = 512
-
-    package let bytes: [UInt8]
-
-    /// Nil unless exactly 512 bytes are given.
-    package init?(fxsave bytes: [UInt8]) {
-        guard bytes.count == Self.byteCount else { return nil }
-        self.bytes = bytes
-    }
-}

@@ -45,10 +45,12 @@ package protocol VirtualCPU: AnyObject {
     /// Replaces segments, tables and control registers.
     func write(_ system: SystemRegisters) throws(HypervisorError)
 
-    /// x87 and SSE state, or nil when the driver cannot deliver it.
+    /// x87, SSE and what goes with them, or nil when the driver cannot deliver it.
     func readExtendedState() throws(HypervisorError) -> ExtendedState?
 
-    /// Replaces x87 and SSE state.
+    /// Replaces x87 and SSE state, and what else `extended` has; MXCSR takes only the bits it has.
+    ///
+    /// - Throws: `.missing` for upper halves of YMM registers while the guest has AVX off.
     func write(_ extended: ExtendedState) throws(HypervisorError)
 
     /// Forgets what the guest has done to the vCPU: an access that is not finished, an exception on its

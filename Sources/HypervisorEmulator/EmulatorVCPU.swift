@@ -47,11 +47,13 @@ final class EmulatorVCPU: VirtualCPU {
     }
 
     func readExtendedState() throws(HypervisorError) -> ExtendedState? {
-        try ExtendedState(engine.vector)
+        try ExtendedState(engine.vector, kernelGSBase: engine.kernelGSBase)
     }
 
     func write(_ extended: ExtendedState) throws(HypervisorError) {
+        guard extended.upperYMM == nil else { throw .missing("AVX in the emulator") }
         try engine.setVector(extended.emulatorVector)
+        if let base = extended.kernelGSBase { try engine.setKernelGSBase(base) }
     }
 
     func reset() throws(HypervisorError) {

@@ -180,6 +180,25 @@ import Hypervisor
         }
     }
 
+    /// - Source: Intel SDM volume 4, "IA32_KERNEL_GS_BASE".
+    private static let kernelGSBaseNumber: UInt32 = 0xC000_0102
+
+    var kernelGSBase: UInt64 {
+        get throws(HypervisorError) {
+            var value: UInt64 = 0
+            try check(
+                unsafe cunicorn_get_msr(handle, Self.kernelGSBaseNumber, &value),
+                "reading the kernel GS base")
+            return value
+        }
+    }
+
+    func setKernelGSBase(_ value: UInt64) throws(HypervisorError) {
+        try check(
+            unsafe cunicorn_set_msr(handle, Self.kernelGSBaseNumber, value),
+            "writing the kernel GS base")
+    }
+
     func setVector(_ vector: cunicorn_vector) throws(HypervisorError) {
         try check(
             unsafe withUnsafePointer(to: vector) { unsafe cunicorn_set_vector(handle, $0) },

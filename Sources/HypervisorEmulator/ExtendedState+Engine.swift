@@ -5,14 +5,20 @@ import GuestModel
 ///
 /// - Source: Intel SDM volume 1, "FXSAVE Area", "x87 FPU Data Registers" and "x87 FPU Tag Word".
 extension ExtendedState {
-    init?(_ vector: cunicorn_vector) {
+    /// The bits of MXCSR that the engine's CPU has.
+    private static let mxcsrMask: UInt32 = 0xFFFF
+
+    init?(_ vector: cunicorn_vector, kernelGSBase: UInt64) {
         var vector = vector
         var bytes = [UInt8](repeating: 0, count: Self.byteCount)
         bytes.put(UInt64(vector.control), at: 0, byteCount: 2)
         bytes.put(UInt64(vector.status), at: 2, byteCount: 2)
         bytes[4] = Self.shortTag(vector.tag)
+        bytes.put(UInt64(vector.opcode), at: 6, byteCount: 2)
+        bytes.put(vector.instruction, at: 8, byteCount: 8)
+        bytes.put(vector.operand, at: 16, byteCount: 8)
         bytes.put(UInt64(vector.mxcsr), at: 24, byteCount: 4)
-        bytes.put(0xFFFF, at: 28, byteCount: 4)
+        bytes.put(UInt64(Self.mxcsrMask), at: 28, byteCount: 4)
         let top = Int(vector.status >> 11 & 7)
         // SAFETY: C arrays of 8 and 16 times 16 bytes; every index below lies inside.
         unsafe withUnsafeBytes(of: &vector.st) { registers in
@@ -26,7 +32,7 @@ extension ExtendedState {
         unsafe withUnsafeBytes(of: &vector.xmm) { registers in
             for index in 0..<256 { bytes[160 + index] = unsafe registers[index] }
         }
-        self.init(fxsave: bytes)
+        self.init(fxsave: bytes, kernelGSBase: kernelGSBase)
     }
 
     var emulatorVector: cunicorn_vector {
@@ -34,7 +40,10 @@ extension ExtendedState {
         vector.control = UInt16(truncatingIfNeeded: bytes.number(at: 0, byteCount: 2))
         vector.status = UInt16(truncatingIfNeeded: bytes.number(at: 2, byteCount: 2))
         vector.tag = Self.longTag(bytes[4])
-        vector.mxcsr = UInt32(truncatingIfNeeded: bytes.number(at: 24, byteCount: 4))
+        vector.opcode = UInt16(truncatingIfNeeded: bytes.number(at: 6, byteCount: 2))
+        vector.instruction = bytes.number(at: 8, byteCount: 8)
+        vector.operand = bytes.number(at: 16, byteCount: 8)
+        vector.mxcsr = mxcsr & Self.mxcsrMask
         let top = Int(vector.status >> 11 & 7)
         // SAFETY: as above.
         unsafe withUnsafeMutableBytes(of: &vector.st) { registers in

@@ -21,7 +21,8 @@ package enum KVMProbe {
             let memory = try ProbeMemory(code: code)
             defer { memory.free() }
             let machine = try KVMMachine(
-                borrowing: device, capabilities: [.complete, .watchpoints], supportedCPUID: cpuid)
+                borrowing: device, capabilities: [.complete, .watchpoints, .avx],
+                supportedCPUID: cpuid)
             try machine.map(memory.region)
             try machine.vcpu.write(.longMode(pageTable: ProbeMemory.pageTable))
             try machine.vcpu.write(ProbeMemory.entry)
@@ -89,6 +90,23 @@ package enum KVMProbe {
                 let exit = try vcpu.run(.continue)
                 let rip = try vcpu.readState().general.rip
                 return exit == .debug(.watchpoint(.write, stack)) && rip == start + 4
+            }
+        ),
+        (
+            [
+                0x0F, 0x20, 0xE0,  // mov rax, cr4
+                0x0F, 0xBA, 0xE8, 0x12,  // bts eax, 18, which is OSXSAVE
+                0x0F, 0x22, 0xE0,  // mov cr4, rax
+                0x31, 0xC9,  // xor ecx, ecx
+                0x31, 0xD2,  // xor edx, edx
+                0xB8, 0x07, 0x00, 0x00, 0x00,  // mov eax, 7, which is x87, SSE and AVX
+                0x0F, 0x01, 0xD1,  // xsetbv
+                0xC5, 0xFC, 0x58, 0xC0,  // vaddps ymm0, ymm0, ymm0
+                halt,
+            ], .avx,
+            { vcpu throws(HypervisorError) in
+                guard try vcpu.halts() else { return false }
+                return try vcpu.readExtendedState()?.upperYMM != nil
             }
         ),
     ]

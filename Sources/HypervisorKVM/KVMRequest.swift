@@ -23,6 +23,9 @@ package enum KVMRequest: String, CaseIterable, Sendable {
     case setGuestDebug = "KVM_SET_GUEST_DEBUG"
     case getXSave = "KVM_GET_XSAVE"
     case setXSave = "KVM_SET_XSAVE"
+    case getExtendedControl = "KVM_GET_XCRS"
+    case getModelSpecific = "KVM_GET_MSRS"
+    case setModelSpecific = "KVM_SET_MSRS"
 
     /// What a machine's `init` needs, so a worker before its lockdown.
     package static let creating: [KVMRequest] = [
@@ -33,7 +36,8 @@ package enum KVMRequest: String, CaseIterable, Sendable {
     /// What a machine needs afterwards: memory, running, registers, debugging.
     package static let running: [KVMRequest] = [
         .setUserMemoryRegion, .run, .getRegisters, .setRegisters, .getSystemRegisters,
-        .setSystemRegisters, .setGuestDebug, .getXSave, .setXSave,
+        .setSystemRegisters, .setGuestDebug, .getXSave, .setXSave, .getExtendedControl,
+        .getModelSpecific, .setModelSpecific,
     ]
 
     /// The second argument of ioctl.
@@ -57,6 +61,9 @@ package enum KVMRequest: String, CaseIterable, Sendable {
             case .setGuestDebug: CLINUX_KVM_SET_GUEST_DEBUG
             case .getXSave: CLINUX_KVM_GET_XSAVE
             case .setXSave: CLINUX_KVM_SET_XSAVE
+            case .getExtendedControl: CLINUX_KVM_GET_XCRS
+            case .getModelSpecific: CLINUX_KVM_GET_MSRS
+            case .setModelSpecific: CLINUX_KVM_SET_MSRS
             }
         return request.rawValue
     }

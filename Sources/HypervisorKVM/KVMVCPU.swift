@@ -99,14 +99,38 @@ import LinuxSystem
         guard capabilities.contains(.sse) else { return nil }
         var xsave = kvm_xsave()
         try call(.getXSave, &xsave)
-        return xsave.fxsave
+        return xsave.state(hasAVX: try hasAVX(), kernelGSBase: try readKernelGSBase())
     }
 
     package func write(_ extended: ExtendedState) throws(HypervisorError) {
+        if extended.upperYMM != nil, !(try hasAVX()) { throw .missing("AVX in this guest") }
         var xsave = kvm_xsave()
         try call(.getXSave, &xsave)
-        xsave.replaceFXSave(extended)
+        xsave.replace(by: extended)
         try call(.setXSave, &xsave)
+        guard let base = extended.kernelGSBase else { return }
+        var register = KVMModelSpecificRegister.kernelGSBase(base)
+        guard try call(.setModelSpecific, &register) == 1 else {
+            throw .missing("the kernel GS base in this KVM")
+        }
+    }
+
+    /// Whether the guest has AVX on at this moment.
+    ///
+    /// - Source: Intel SDM volume 1, "Detection of AVX Instructions".
+    private func hasAVX() throws(HypervisorError) -> Bool {
+        guard capabilities.contains(.avx) else { return false }
+        try refresh(.system)
+        // Without OSXSAVE no guest can have changed XCR0: not worth a request.
+        guard page.system.cr4 & 1 << 18 != 0 else { return false }
+        var registers = kvm_xcrs()
+        try call(.getExtendedControl, &registers)
+        return (registers.xcr0 ?? 0) & 0b110 == 0b110
+    }
+
+    private func readKernelGSBase() throws(HypervisorError) -> UInt64? {
+        var register = KVMModelSpecificRegister.kernelGSBase()
+        return try call(.getModelSpecific, &register) == 1 ? register.value : nil
     }
 
     package func reset() throws(HypervisorError) {
@@ -263,10 +287,11 @@ import LinuxSystem
         try unsafe descriptor.kvm(request, argument)
     }
 
+    @discardableResult
     private func call<Structure>(
         _ request: KVMRequest, _ structure: inout Structure
-    ) throws(HypervisorError) {
+    ) throws(HypervisorError) -> Int32 {
         ioctlCount += 1
-        try descriptor.kvm(request, &structure)
+        return try descriptor.kvm(request, &structure)
     }
 }

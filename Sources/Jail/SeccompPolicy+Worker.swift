@@ -36,6 +36,8 @@ extension SeccompPolicy {
         0x8090_ae81, 0x4090_ae82,  // KVM_GET_REGS, KVM_SET_REGS
         0x8138_ae83, 0x4138_ae84,  // KVM_GET_SREGS, KVM_SET_SREGS
         0x9000_aea4, 0x5000_aea5,  // KVM_GET_XSAVE, KVM_SET_XSAVE
+        0x8188_aea6,  // KVM_GET_XCRS: whether the guest has AVX on
+        0xc008_ae88, 0x4008_ae89,  // KVM_GET_MSRS, KVM_SET_MSRS: the kernel GS base
         0x4048_ae9b,  // KVM_SET_GUEST_DEBUG
     ]
 

@@ -38,7 +38,8 @@ package struct ConformanceCase: Sendable, CustomStringConvertible {
     }
 
     package static let all: [ConformanceCase] =
-        registerCases + portCases + stepCases + breakpointCases + watchCases + memoryCases
+        registerCases + extendedStateCases + portCases + stepCases + breakpointCases + watchCases
+        + memoryCases
         + kickCases
 
     /// What a driver does besides that watches memory without debug registers.

@@ -165,27 +165,6 @@ let memoryCases: [ConformanceCase] = [
                 Array(state.bytes[166..<168]), [0x08, 0x40], "top of XMM0 in the FXSAVE area")
         }
     },
-    ConformanceCase("extended state reads back as written", needs: .sse) { guest in
-        guard try guest.vcpu.readExtendedState() != nil else { return }
-        var bytes = [UInt8](repeating: 0, count: ExtendedState.byteCount)
-        bytes[0] = 0x7F
-        bytes[1] = 0x03
-        bytes[3] = 0x30  // top of the x87 stack: 6
-        bytes[4] = 0xC0  // two registers in use
-        bytes[24] = 0x80
-        bytes[25] = 0x1F
-        for index in 32..<42 { bytes[index] = UInt8(index) | 0x80 }
-        for index in 48..<58 { bytes[index] = UInt8(index) | 0x80 }
-        for index in 160..<416 { bytes[index] = UInt8(truncatingIfNeeded: index &* 7) }
-        guard let written = ExtendedState(fxsave: bytes) else { return }
-        try guest.vcpu.write(written)
-        guard let read = try guest.vcpu.readExtendedState() else { return }
-        try expectEqual(Array(read.bytes[0..<5]), Array(bytes[0..<5]), "x87 control words")
-        try expectEqual(Array(read.bytes[24..<28]), Array(bytes[24..<28]), "MXCSR")
-        try expectEqual(Array(read.bytes[32..<42]), Array(bytes[32..<42]), "ST0")
-        try expectEqual(Array(read.bytes[48..<58]), Array(bytes[48..<58]), "ST1")
-        try expectEqual(Array(read.bytes[160..<416]), Array(bytes[160..<416]), "XMM registers")
-    },
 ]
 
 /// A page fault handler: maps the faulting page of the window to the same page of the data area,

@@ -136,6 +136,64 @@ struct KVMDriverTests {
         #expect(try guest.registers.rflags & 0x1_0100 == 0)
     }
 
+    // The kernel's side of these needs no SSE, so a limited KVM can show it too.
+
+    @Test(arguments: [true, false])
+    func `the kernel GS base goes to KVM and back`(_ shared: Bool) throws {
+        let guest = try KVMGuest([0xF4], usesSharedRegisters: shared, capabilities: .complete)
+        var state = try #require(try guest.vcpu.readExtendedState())
+        #expect(state.kernelGSBase == 0)
+        state.kernelGSBase = 0xFFFF_8000_1234_5678
+        try guest.vcpu.write(state)
+        #expect(try guest.vcpu.run(.continue) == .halted)
+        #expect(try guest.vcpu.readExtendedState()?.kernelGSBase == 0xFFFF_8000_1234_5678)
+        state.kernelGSBase = nil
+        try guest.vcpu.write(state)
+        #expect(try guest.vcpu.readExtendedState()?.kernelGSBase == 0xFFFF_8000_1234_5678)
+    }
+
+    @Test func `MXCSR bits that the CPU lacks are dropped`() throws {
+        let guest = try KVMGuest([0xF4], capabilities: .complete)
+        var bytes = [UInt8](repeating: 0, count: ExtendedState.byteCount)
+        for index in 24..<28 { bytes[index] = 0xFF }
+        try guest.vcpu.write(try #require(ExtendedState(fxsave: bytes)))
+        let state = try #require(try guest.vcpu.readExtendedState())
+        #expect(state.mxcsr == state.mxcsrMask)
+    }
+
+    @Test(arguments: [true, false])
+    func `upper halves of YMM registers are there while the guest has AVX on`(
+        _ shared: Bool
+    ) throws {
+        let guest = try KVMGuest(
+            [0x0F, 0x01, 0xD1, 0xF4, 0x0F, 0x01, 0xD1, 0xF4],  // xsetbv; hlt, twice
+            usesSharedRegisters: shared, capabilities: [.complete, .avx])
+        var system = try guest.vcpu.readState().system
+        system.cr4 |= 1 << 18  // OSXSAVE
+        try guest.vcpu.write(system)
+        #expect(try guest.vcpu.readExtendedState()?.upperYMM == nil)
+        try guest.change { $0.rax = 7 }
+        guard try guest.vcpu.run(.continue) == .halted else {
+            Issue.record("this CPU has no AVX to turn on")
+            return
+        }
+        let zeros = [UInt8](repeating: 0, count: ExtendedState.upperYMMByteCount)
+        let before = try #require(try guest.vcpu.readExtendedState())
+        #expect(before.upperYMM == zeros)
+        let upper = (0..<256).map { UInt8(truncatingIfNeeded: $0 &* 3) }
+        try guest.vcpu.write(
+            try #require(ExtendedState(fxsave: before.bytes, upperYMM: upper)))
+        #expect(try guest.vcpu.readExtendedState()?.upperYMM == upper)
+        // Off again: they are nobody's business, and cannot be written.
+        try guest.change { $0.rax = 1 }
+        #expect(try guest.vcpu.run(.continue) == .halted)
+        #expect(try guest.vcpu.readExtendedState()?.upperYMM == nil)
+        #expect(throws: HypervisorError.missing("AVX in this guest")) {
+            try guest.vcpu.write(
+                try #require(ExtendedState(fxsave: before.bytes, upperYMM: upper)))
+        }
+    }
+
     @Test func `extended state can be written`() throws {
         let guest = try KVMGuest([0xF4])
         var bytes = [UInt8](repeating: 0, count: ExtendedState.byteCount)

@@ -13,6 +13,8 @@ struct RequestTests {
             (.setRegisters, 0x4090_AE82), (.getSystemRegisters, 0x8138_AE83),
             (.setSystemRegisters, 0x4138_AE84), (.setCPUID, 0x4008_AE90),
             (.setGuestDebug, 0x4048_AE9B), (.getXSave, 0x9000_AEA4), (.setXSave, 0x5000_AEA5),
+            (.getExtendedControl, 0x8188_AEA6), (.getModelSpecific, 0xC008_AE88),
+            (.setModelSpecific, 0x4008_AE89),
         ] as [(KVMRequest, UInt)])
     func `request codes are those of the kernel`(_ request: KVMRequest, _ code: UInt) {
         #expect(request.code == code)
@@ -29,6 +31,7 @@ struct RequestTests {
         ("kvm_sregs", MemoryLayout<kvm_sregs>.size, 312),
         ("kvm_guest_debug", MemoryLayout<kvm_guest_debug>.size, 72),
         ("kvm_xsave", MemoryLayout<kvm_xsave>.size, 4096),
+        ("kvm_xcrs", MemoryLayout<kvm_xcrs>.size, 392),
         ("kvm_msr_filter", MemoryLayout<kvm_msr_filter>.size, 392),
     ])
     func `structures have the kernel's size`(_ name: String, _ size: Int, _ expected: Int) {

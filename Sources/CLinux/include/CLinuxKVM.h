@@ -26,6 +26,9 @@ enum clinux_kvm_request : unsigned long {
     CLINUX_KVM_SET_GUEST_DEBUG = KVM_SET_GUEST_DEBUG,
     CLINUX_KVM_GET_XSAVE = KVM_GET_XSAVE,
     CLINUX_KVM_SET_XSAVE = KVM_SET_XSAVE,
+    CLINUX_KVM_GET_XCRS = KVM_GET_XCRS,
+    CLINUX_KVM_GET_MSRS = KVM_GET_MSRS,
+    CLINUX_KVM_SET_MSRS = KVM_SET_MSRS,
 };
 
 /// Where the shared general registers lie in the mapping of a vCPU.

@@ -82,7 +82,8 @@ typedef struct {
 
 /// x87 registers are the physical ones, not relative to the top of the stack.
 typedef struct {
-    uint16_t control, status, tag;
+    uint16_t control, status, tag, opcode;
+    uint64_t instruction, operand;
     uint32_t mxcsr;
     uint8_t st[8][16];
     uint8_t xmm[16][16];
@@ -171,6 +172,10 @@ int cunicorn_get_segments(cunicorn_engine *engine, cunicorn_segment *segments);
 int cunicorn_set_segments(cunicorn_engine *engine, const cunicorn_segment *segments);
 int cunicorn_get_vector(cunicorn_engine *engine, cunicorn_vector *vector);
 int cunicorn_set_vector(cunicorn_engine *engine, const cunicorn_vector *vector);
+
+/// A model-specific register; one that the CPU lacks reads as 0 and takes nothing.
+int cunicorn_get_msr(cunicorn_engine *engine, uint32_t number, uint64_t *value);
+int cunicorn_set_msr(cunicorn_engine *engine, uint32_t number, uint64_t value);
 
 /// What the CPU noted about the exception it just raised; clears its "in delivery" mark.
 int cunicorn_take_exception(cunicorn_engine *engine, uint32_t *error_code, int *is_software);
