@@ -14,13 +14,6 @@ enum FXSave {
     private static let stackOffset = 32
     private static let xmmOffset = 160
 
-    /// The MXCSR bits that this CPU has.
-    static func mxcsrMask(_ state: ExtendedState) -> UInt32 {
-        let mask = UInt32(truncatingIfNeeded: number(state.bytes, at: 28, byteCount: 4))
-        // A zero means the CPU of the manual's oldest form.
-        return mask == 0 ? 0xFFBF : mask
-    }
-
     static func put(_ state: ExtendedState, into span: inout MutableSpan<UInt8>) {
         let area = state.bytes
         for index in 0..<8 {
@@ -37,9 +30,8 @@ enum FXSave {
         for index in 0..<4 { span[532 + index] = area[mxcsrOffset + index] }
     }
 
-    static func replacing(
-        _ old: ExtendedState, by image: [UInt8], mxcsrMask: UInt32
-    ) -> ExtendedState {
+    /// The FXSAVE area of `old` with the registers of `image`.
+    static func replacing(_ old: ExtendedState, by image: [UInt8]) -> [UInt8] {
         var area = old.bytes
         for index in 0..<8 {
             let source = 164 + 10 * index
@@ -52,9 +44,9 @@ enum FXSave {
             store(stored, in: &area, at: place.offset, byteCount: place.byteCount)
         }
         area.replaceSubrange(xmmOffset..<xmmOffset + 256, with: image[276..<532])
-        let mxcsr = number(image, at: 532, byteCount: 4) & UInt64(mxcsrMask)
+        let mxcsr = number(image, at: 532, byteCount: 4) & UInt64(old.mxcsrMask)
         store(mxcsr, in: &area, at: mxcsrOffset, byteCount: 4)
-        return ExtendedState(fxsave: area) ?? old
+        return area
     }
 
     /// Two bits a register: 0 valid, 1 zero, 2 special, 3 empty.

@@ -12,34 +12,51 @@ package struct RegisterImage: Sendable {
     }
 
     package private(set) var bytes: [UInt8]
+    private let layout: RegisterLayout
     /// Whether x87 and SSE are known; if not they read as unavailable.
-    package let hasExtended: Bool
-    private let mxcsrMask: UInt32
+    private let hasExtended: Bool
+    private let hasUpperYMM: Bool
+    private let hasKernelGSBase: Bool
 
-    package init(_ state: VCPUState, extended: ExtendedState?) {
-        bytes = [UInt8](repeating: 0, count: RegisterLayout.byteCount)
+    package init(_ state: VCPUState, extended: ExtendedState?, layout: RegisterLayout) {
+        bytes = [UInt8](repeating: 0, count: layout.byteCount)
+        self.layout = layout
         hasExtended = extended != nil
-        mxcsrMask = extended.map(FXSave.mxcsrMask) ?? 0
+        hasKernelGSBase = extended?.kernelGSBase != nil
+        hasUpperYMM = extended?.upperYMM != nil
         var span = bytes.mutableSpan
         Self.put(state.general, into: &span)
         Self.put(state.system, into: &span)
-        if let extended { FXSave.put(extended, into: &span) }
+        guard let extended else { return }
+        FXSave.put(extended, into: &span)
+        span.put(extended.kernelGSBase ?? 0, at: 552)
+        guard layout.hasAVX, let upper = extended.upperYMM else { return }
+        for index in upper.indices { span[608 + index] = upper[index] }
     }
 
     /// Appends the hex pairs of all registers; those not known as `xx`.
     package func append(to encoder: inout PacketEncoder) {
-        let unknown = hasExtended ? 0..<0 : 164..<536
-        let kernelGSBase = RegisterLayout.range(of: RegisterLayout.kernelGSBase)
-        append(0..<unknown.lowerBound, to: &encoder)
-        encoder.append(unavailable: unknown.count)
-        append(unknown.upperBound..<kernelGSBase.lowerBound, to: &encoder)
-        encoder.append(unavailable: kernelGSBase.count)
-        append(kernelGSBase.upperBound..<bytes.count, to: &encoder)
+        var known = 0
+        for unknown in unknown {
+            append(known..<unknown.lowerBound, to: &encoder)
+            encoder.append(unavailable: unknown.count)
+            known = unknown.upperBound
+        }
+        append(known..<bytes.count, to: &encoder)
+    }
+
+    /// The bytes of registers that cannot be shown, in ascending order.
+    private var unknown: [Range<Int>] {
+        var ranges: [Range<Int>] = []
+        if !hasExtended { ranges.append(RegisterLayout.extendedStart..<536) }
+        if !hasKernelGSBase { ranges.append(552..<560) }
+        if layout.hasAVX, !hasUpperYMM { ranges.append(608..<864) }
+        return ranges
     }
 
     /// Appends the hex pairs of one register; false for a number that is none.
     package func append(register number: UInt64, to encoder: inout PacketEncoder) -> Bool {
-        guard let range = RegisterLayout.range(of: number) else { return false }
+        guard let range = layout.range(of: number) else { return false }
         if isAvailable(Int(number)) {
             append(range, to: &encoder)
         } else {
@@ -50,8 +67,12 @@ package struct RegisterImage: Sendable {
 
     /// Whether register `number` can be shown.
     private func isAvailable(_ number: Int) -> Bool {
-        if number == RegisterLayout.kernelGSBase { return false }
-        return hasExtended || !RegisterLayout.extended.contains(number)
+        switch number {
+        case RegisterLayout.kernelGSBase: hasKernelGSBase
+        case RegisterLayout.fxsave: hasExtended
+        case RegisterLayout.upperYMM: hasUpperYMM
+        default: true
+        }
     }
 
     private func append(_ range: Range<Int>, to encoder: inout PacketEncoder) {
@@ -64,7 +85,7 @@ package struct RegisterImage: Sendable {
     package mutating func write(
         register number: UInt64, _ value: [UInt8]
     ) throws(WriteError) {
-        guard let range = RegisterLayout.range(of: number) else { throw .unknownRegister }
+        guard let range = layout.range(of: number) else { throw .unknownRegister }
         guard value.count == range.count else { throw .wrongLength }
         guard isAvailable(Int(number)) else { throw .notWritable }
         if !isWritable(Int(number)) {
@@ -77,9 +98,9 @@ package struct RegisterImage: Sendable {
     ///
     /// Registers that cannot be shown are left as they are: clients send zeros for them.
     package mutating func write(leading: [UInt8]) throws(WriteError) {
-        guard leading.count <= RegisterLayout.byteCount else { throw .wrongLength }
+        guard leading.count <= layout.byteCount else { throw .wrongLength }
         var changed = self
-        for number in 0..<RegisterLayout.registerCount where isAvailable(number) {
+        for number in 0..<layout.registerCount where isAvailable(number) {
             let range = RegisterLayout.range(of: number)
             guard range.upperBound <= leading.count else { break }
             try changed.write(register: UInt64(number), Array(leading[range]))
@@ -106,9 +127,13 @@ package struct RegisterImage: Sendable {
         return state
     }
 
-    /// `old` with the x87 and SSE registers of this image.
+    /// `old` with the x87, SSE and AVX registers and the kernel GS base of this image.
     package func extended(replacing old: ExtendedState) -> ExtendedState {
-        FXSave.replacing(old, by: bytes, mxcsrMask: mxcsrMask)
+        let upper = layout.hasAVX && hasUpperYMM ? Array(bytes[608..<864]) : old.upperYMM
+        let state = ExtendedState(
+            fxsave: FXSave.replacing(old, by: bytes), upperYMM: upper,
+            kernelGSBase: hasKernelGSBase ? number(at: 552, byteCount: 8) : nil)
+        return state ?? old
     }
 
     private func number(at offset: Int, byteCount: Int) -> UInt64 {

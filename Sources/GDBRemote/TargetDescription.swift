@@ -2,14 +2,19 @@
 ///
 /// - Source: gdb manual, nodes "Target Description Format" and "i386 Features".
 package enum TargetDescription {
-    /// The document; the order and sizes are those of `RegisterLayout`.
-    package static let bytes: [UInt8] = Array(document.utf8)
+    /// The document; the order and sizes are those of `layout`.
+    package static func bytes(for layout: RegisterLayout) -> [UInt8] {
+        layout.hasAVX ? withAVX : withoutAVX
+    }
 
-    private static var document: String {
+    private static let withoutAVX = Array(document(avx: "").utf8)
+    private static let withAVX = Array(document(avx: avx).utf8)
+
+    private static func document(avx: String) -> String {
         """
         <?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target version="1.0">\
         <architecture>i386:x86-64</architecture>\
-        \(core)\(sse)\(segments)\(system)</target>
+        \(core)\(sse)\(segments)\(system)\(avx)</target>
         """
     }
 
@@ -80,6 +85,15 @@ package enum TargetDescription {
             text += register(name, bits: 64, type: type, number, group: "system")
         }
         return feature("org.hyperlight.x86.system", text)
+    }
+
+    /// Clients build the YMM registers from these and the XMM registers.
+    private static var avx: String {
+        var text = ""
+        for (index, number) in RegisterLayout.upperYMM.enumerated() {
+            text += register("ymm\(index)h", bits: 128, type: "uint128", number)
+        }
+        return feature("org.gnu.gdb.i386.avx", text)
     }
 
     private static func feature(_ name: String, _ content: String) -> String {

@@ -189,8 +189,15 @@ extension DebugSession {
         send(.writeState(write), as: .stateWrite(state, saved.extended))
     }
 
+    /// The registers that this session's client was told of.
+    var registerLayout: RegisterLayout {
+        RegisterLayout(hasAVX: facts?.capabilities.contains(.avx) ?? false)
+    }
+
     private mutating func readRegisters(_ command: Command, _ stopped: StoppedGuest) {
-        guard command.needsExtendedState else { return replyRegisters(command, stopped, nil) }
+        guard command.needsExtendedState(registerLayout) else {
+            return replyRegisters(command, stopped, nil)
+        }
         readsExtendedState = true
         switch stopped.extended {
         case .known(let extended): replyRegisters(command, stopped, extended)
@@ -201,7 +208,7 @@ extension DebugSession {
     private mutating func replyRegisters(
         _ command: Command, _ stopped: StoppedGuest, _ extended: ExtendedState?
     ) {
-        let image = RegisterImage(stopped.state, extended: extended)
+        let image = RegisterImage(stopped.state, extended: extended, layout: registerLayout)
         guard case .readRegister(let number) = command else {
             return reply { encoder in
                 encoder.start()
@@ -209,7 +216,7 @@ extension DebugSession {
                 encoder.finish()
             }
         }
-        guard RegisterLayout.range(of: number) != nil else { return reply(.malformed) }
+        guard registerLayout.range(of: number) != nil else { return reply(.malformed) }
         reply { encoder in
             encoder.start()
             _ = image.append(register: number, to: &encoder)
@@ -221,12 +228,12 @@ extension DebugSession {
         guard !stopped.isCrashed else { return replyCrashed() }
         // What a driver cannot show is not written either, so it need not be asked for.
         let extended: ExtendedState?
-        switch (stopped.extended, command.needsExtendedState) {
+        switch (stopped.extended, command.needsExtendedState(registerLayout)) {
         case (.unknown, true): return send(.readExtendedState, as: .extendedState(command))
         case (.unknown, false): extended = nil
         case (.known(let state), _): extended = state
         }
-        var image = RegisterImage(stopped.state, extended: extended)
+        var image = RegisterImage(stopped.state, extended: extended, layout: registerLayout)
         do throws(RegisterImage.WriteError) {
             switch command {
             case .writeRegister(let number, let value): try image.write(register: number, value)
@@ -302,13 +309,13 @@ extension ResumeAction {
 }
 
 extension Command {
-    /// Whether x87 and SSE registers are part of this.
-    fileprivate var needsExtendedState: Bool {
+    /// Whether registers of `ExtendedState` are part of this.
+    fileprivate func needsExtendedState(_ layout: RegisterLayout) -> Bool {
         switch self {
         case .readRegisters: true
         case .writeRegisters(let bytes): bytes.count > RegisterLayout.extendedStart
         case .readRegister(let number), .writeRegister(let number, _):
-            RegisterLayout.isExtended(number)
+            layout.isExtended(number)
         default: false
         }
     }

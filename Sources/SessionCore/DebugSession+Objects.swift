@@ -13,7 +13,7 @@ extension DebugSession {
     /// Nil for an object that was not offered.
     private func content(of object: TransferObject) -> [UInt8]? {
         switch object {
-        case .targetDescription: TargetDescription.bytes
+        case .targetDescription: TargetDescription.bytes(for: registerLayout)
         case .threads: Array(threadList.utf8)
         case .executableName: symbolFile.map { Array($0.name.utf8) }
         }

@@ -145,7 +145,9 @@ extension Command {
             .readRegisters, .writeRegisters, .readRegister, .writeRegister, .saveRegisters,
             .restoreRegisters, .readMemory, .writeMemory, .checksumMemory, .searchMemory,
             .describeRegion, .insertBreakpoint, .removeBreakpoint, .insertWatchpoint,
-            .removeWatchpoint, .resume, .sectionOffsets:
+            .removeWatchpoint, .resume, .sectionOffsets,
+            // What registers there are is one of the facts that come when the guest stands.
+            .readObject(.targetDescription, _, _):
             true
         case .monitor(let text): MonitorCommand(text).needsGuest
         case .unsupported, .supportedFeatures, .startNoAckMode, .enable, .extendedMode, .echo,

@@ -38,7 +38,7 @@ extension DebugRequest {
             writer.append(write.general)
             writer.append(write.fsBase)
             writer.append(write.gsBase)
-            writer.appendCounted(write.extended?.bytes ?? [])
+            writer.append(write.extended)
         case .insertBreakpoint(let kind, let address), .removeBreakpoint(let kind, let address):
             writer.append(kind.rawValue)
             writer.append(address.rawValue)
@@ -124,7 +124,7 @@ extension DebugReply {
             writer.append(facts.firstSegmentAddress)
             writer.append(facts.capabilities.rawValue)
         case .memory(let bytes): writer.appendCounted(bytes)
-        case .extendedState(let state): writer.appendCounted(state?.bytes ?? [])
+        case .extendedState(let state): writer.append(state)
         case .stopped(let stop): writer.append(stop)
         case .ended(let end): writer.append(end)
         case .region(let region): writer.append(region)

@@ -68,7 +68,7 @@ package struct StateWrite: Hashable, Sendable {
     package var general: RegisterFile
     package var fsBase: UInt64
     package var gsBase: UInt64
-    /// Nil: x87 and SSE registers stay as they are.
+    /// Nil: x87 and SSE registers, and what goes with them, stay as they are.
     package var extended: ExtendedState?
 
     package init(

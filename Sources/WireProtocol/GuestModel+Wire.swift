@@ -38,6 +38,14 @@ extension FrameWriter {
         append(table.limit)
     }
 
+    mutating func append(_ extended: ExtendedState?) {
+        appendCounted(extended?.bytes ?? [])
+        guard let extended else { return }
+        appendCounted(extended.upperYMM ?? [])
+        append(extended.kernelGSBase != nil)
+        append(extended.kernelGSBase ?? 0)
+    }
+
     mutating func append(_ mode: ResumeMode) {
         switch mode {
         case .continue: append(UInt8(0))
@@ -200,13 +208,21 @@ extension FrameReader {
         DescriptorTable(base: try readUInt64(), limit: try readUInt16())
     }
 
-    /// 512 bytes, or none at all for nil.
+    /// Nil when no bytes come first.
     mutating func readExtendedState() throws(WireError) -> ExtendedState? {
         let bytes = try readCounted(max: ExtendedState.byteCount, "extended state")
         guard !bytes.isEmpty else { return nil }
-        guard let state = ExtendedState(fxsave: bytes) else {
+        guard bytes.count == ExtendedState.byteCount else {
             throw .badValue("length of extended state")
         }
+        let upper = try readCounted(max: ExtendedState.upperYMMByteCount, "upper halves")
+        let hasKernelGSBase = try readBool("kernel GS base")
+        let kernelGSBase = try readUInt64()
+        guard
+            let state = ExtendedState(
+                fxsave: bytes, upperYMM: upper.isEmpty ? nil : upper,
+                kernelGSBase: hasKernelGSBase ? kernelGSBase : nil)
+        else { throw .badValue("length of upper halves") }
         return state
     }
 

@@ -59,7 +59,7 @@ extension VCPULoop {
                 GuestFacts(
                     loadBias: guest.plan.loadBias,
                     firstSegmentAddress: guest.plan.firstSegmentAddress,
-                    capabilities: guest.machine.capabilities)))
+                    capabilities: guest.capabilities)))
         // A stub that died meanwhile has ended its session already: nobody is there to stop for.
         guard isClientAttached else { return }
         switch activity {
@@ -218,9 +218,10 @@ extension VCPULoop {
     }
 
     private func write(_ write: StateWrite) throws(DebugRefusal) {
-        guard PageWalk.isCanonical(GuestVirtualAddress(write.fsBase)),
-            PageWalk.isCanonical(GuestVirtualAddress(write.gsBase))
-        else { throw .invalid }
+        let bases = [write.fsBase, write.gsBase, write.extended?.kernelGSBase ?? 0]
+        guard bases.allSatisfy({ PageWalk.isCanonical(GuestVirtualAddress($0)) }) else {
+            throw .invalid
+        }
         do throws(HypervisorError) {
             try guest.write(write)
         } catch {

@@ -105,6 +105,14 @@ final class Guest {
         }
     }
 
+    /// What the driver can do, and of AVX whether the guest has it on at this moment.
+    var capabilities: DriverCapabilities {
+        guard machine.capabilities.contains(.avx) else { return machine.capabilities }
+        // Who cannot show the registers has no AVX to show.
+        let hasAVX = (try? vcpu.readExtendedState())?.upperYMM != nil
+        return hasAVX ? machine.capabilities : machine.capabilities.subtracting(.avx)
+    }
+
     /// Reads the registers after the guest has run.
     func refreshState() throws(HypervisorError) {
         state = try vcpu.readState()

@@ -3,33 +3,50 @@ import GuestModel
 import Testing
 
 struct RegisterTests {
-    @Test func `registers lie one behind the other without gaps`() {
+    private static let withAVX = RegisterLayout(hasAVX: true)
+    private static let withoutAVX = RegisterLayout(hasAVX: false)
+
+    @Test(arguments: [withoutAVX, withAVX])
+    func `registers lie one behind the other without gaps`(_ layout: RegisterLayout) {
         var end = 0
-        for number in 0..<UInt64(RegisterLayout.registerCount) {
-            let range = RegisterLayout.range(of: number)
+        for number in 0..<UInt64(layout.registerCount) {
+            let range = layout.range(of: number)
             #expect(range?.lowerBound == end)
             end = range?.upperBound ?? end
         }
-        #expect(end == RegisterLayout.byteCount)
-        #expect(RegisterLayout.range(of: UInt64(RegisterLayout.registerCount)) == nil)
-        #expect(RegisterLayout.range(of: .max) == nil)
+        #expect(end == layout.byteCount)
+        #expect(layout.range(of: UInt64(layout.registerCount)) == nil)
+        #expect(layout.range(of: .max) == nil)
+    }
+
+    @Test func `a client without AVX gets 608 bytes, one with it 864`() {
+        #expect(Self.withoutAVX.byteCount == 608)
+        #expect(Self.withAVX.byteCount == 864)
     }
 
     @Test(arguments: [
         (0, 0), (7, 56), (15, 120), (16, 128), (17, 136), (18, 140), (23, 160), (24, 164),
         (31, 234), (32, 244), (39, 272), (40, 276), (55, 516), (56, 532), (57, 536), (58, 544),
-        (59, 552), (60, 560), (65, 600),
+        (59, 552), (60, 560), (65, 600), (66, 608), (81, 848),
     ])
     func `a register has the place that clients were seen to use`(_ number: Int, _ offset: Int) {
-        #expect(RegisterLayout.range(of: UInt64(number))?.lowerBound == offset)
+        #expect(Self.withAVX.range(of: UInt64(number))?.lowerBound == offset)
+    }
+
+    @Test func `what comes with the extended state is known by its number`() {
+        let all = (0..<UInt64(100)).filter(Self.withAVX.isExtended)
+        #expect(all == Array(24...56) + [59] + Array(66...81))
+        #expect((0..<UInt64(100)).filter(Self.withoutAVX.isExtended) == Array(24...56) + [59])
+        #expect(!Self.withAVX.isExtended(.max))
     }
 
     @Test func `every general register keeps its own value`() throws {
         for number in 0..<UInt64(17) {
-            var image = RegisterImage(numbered, extended: nil)
+            var image = RegisterImage(numbered, extended: nil, layout: Self.withoutAVX)
             try image.write(register: number, [8, 7, 6, 5, 4, 3, 2, 1])
-            let after = RegisterImage(image.state(replacing: numbered), extended: nil)
-            let before = RegisterImage(numbered, extended: nil)
+            let after = RegisterImage(
+                image.state(replacing: numbered), extended: nil, layout: Self.withoutAVX)
+            let before = RegisterImage(numbered, extended: nil, layout: Self.withoutAVX)
             for other in 0..<UInt64(17) where other != number {
                 #expect(text(of: other, in: after) == text(of: other, in: before))
             }
@@ -37,33 +54,79 @@ struct RegisterTests {
         }
     }
 
-    @Test func `all registers read in the order of their numbers`() {
+    @Test(arguments: [withoutAVX, withAVX])
+    func `all registers read in the order of their numbers`(_ layout: RegisterLayout) {
         let all = framed { encoder in
             encoder.start()
-            RegisterImage(numbered, extended: pattern).append(to: &encoder)
+            RegisterImage(numbered, extended: pattern, layout: layout).append(to: &encoder)
             encoder.finish()
         }
-        let single = (0..<UInt64(RegisterLayout.registerCount)).map { number in
-            text(of: number, in: RegisterImage(numbered, extended: pattern))
+        let single = (0..<UInt64(layout.registerCount)).map { number in
+            text(of: number, in: RegisterImage(numbered, extended: pattern, layout: layout))
         }
         #expect(all.dropFirst().dropLast(3) == single.joined())
-        #expect(all.utf8.count == 2 * RegisterLayout.byteCount + 4)
+        #expect(all.utf8.count == 2 * layout.byteCount + 4)
     }
 
-    @Test func `what is not known reads as unavailable`() {
-        let image = RegisterImage(numbered, extended: nil)
+    @Test(arguments: [withoutAVX, withAVX])
+    func `what is not known reads as unavailable`(_ layout: RegisterLayout) {
+        let image = RegisterImage(numbered, extended: nil, layout: layout)
         #expect(text(of: 40, in: image) == String(repeating: "x", count: 32))
         #expect(text(of: 59, in: image) == String(repeating: "x", count: 16))
+        if layout.hasAVX { #expect(text(of: 66, in: image) == String(repeating: "x", count: 32)) }
         let all = framed { encoder in
             encoder.start()
             image.append(to: &encoder)
             encoder.finish()
         }
-        #expect(all.utf8.count == 2 * RegisterLayout.byteCount + 4)
+        #expect(all.utf8.count == 2 * layout.byteCount + 4)
+    }
+
+    @Test func `AVX that the guest has turned off since is unavailable`() throws {
+        let off = ExtendedState(fxsave: pattern.bytes, kernelGSBase: 1)
+        var image = RegisterImage(numbered, extended: off, layout: Self.withAVX)
+        #expect(text(of: 66, in: image) == String(repeating: "x", count: 32))
+        #expect(text(of: 40, in: image).hasPrefix("a0a1"))
+        #expect(throws: RegisterImage.WriteError.notWritable) {
+            try image.write(register: 66, [UInt8](repeating: 0, count: 16))
+        }
+    }
+
+    @Test func `the upper halves and the kernel GS base are read and written`() throws {
+        var image = RegisterImage(numbered, extended: pattern, layout: Self.withAVX)
+        #expect(text(of: 66, in: image) == "404142434445464748494a4b4c4d4e4f")
+        #expect(text(of: 81, in: image) == "303132333435363738393a3b3c3d3e3f")
+        #expect(text(of: 59, in: image) == "efcdab8967452301")
+        try image.write(register: 81, [UInt8](repeating: 0xEE, count: 16))
+        try image.write(register: 59, [1, 2, 3, 4, 5, 6, 7, 8])
+        let after = image.extended(replacing: pattern)
+        #expect(after.kernelGSBase == 0x0807_0605_0403_0201)
+        #expect(after.upperYMM?.prefix(240) == pattern.upperYMM?.prefix(240))
+        #expect(after.upperYMM?.suffix(16) == [UInt8](repeating: 0xEE, count: 16)[...])
+        #expect(after.bytes == pattern.bytes)
+    }
+
+    @Test func `a client that was told of no AVX leaves it alone`() throws {
+        var image = RegisterImage(numbered, extended: pattern, layout: Self.withoutAVX)
+        try image.write(register: 40, [UInt8](repeating: 0, count: 16))
+        #expect(image.extended(replacing: pattern).upperYMM == pattern.upperYMM)
+    }
+
+    @Test func `MXCSR takes the bits that the CPU has and no other`() throws {
+        for (mask, expected) in [(0xFFFF, 0xFFFF), (0, 0xFFBF), (0x2_FFFF, 0x2_FFFF)]
+            as [(UInt32, UInt32)]
+        {
+            var area = pattern.bytes
+            for index in 0..<4 { area[28 + index] = UInt8(truncatingIfNeeded: mask >> (8 * index)) }
+            let state = try #require(ExtendedState(fxsave: area))
+            var image = RegisterImage(numbered, extended: state, layout: Self.withoutAVX)
+            try image.write(register: 56, [0xFF, 0xFF, 0xFF, 0xFF])
+            #expect(image.extended(replacing: state).mxcsr == expected)
+        }
     }
 
     @Test func `selectors and control registers take only what they have`() throws {
-        var image = RegisterImage(numbered, extended: nil)
+        var image = RegisterImage(numbered, extended: nil, layout: Self.withoutAVX)
         try image.write(register: 18, [0x08, 0, 0, 0])
         #expect(throws: RegisterImage.WriteError.notWritable) {
             try image.write(register: 18, [0x10, 0, 0, 0])
@@ -80,7 +143,7 @@ struct RegisterTests {
     }
 
     @Test func `a refused write of many registers changes none`() {
-        var image = RegisterImage(numbered, extended: nil)
+        var image = RegisterImage(numbered, extended: nil, layout: Self.withoutAVX)
         let before = image.bytes
         var values = before
         values[0] ^= 0xFF
@@ -90,7 +153,7 @@ struct RegisterTests {
     }
 
     @Test func `a short write of many registers changes the leading ones`() throws {
-        var image = RegisterImage(numbered, extended: nil)
+        var image = RegisterImage(numbered, extended: nil, layout: Self.withoutAVX)
         try image.write(leading: [UInt8](repeating: 0xEE, count: 16))
         let state = image.state(replacing: numbered)
         #expect(state.general.rax == 0xEEEE_EEEE_EEEE_EEEE)
@@ -99,7 +162,7 @@ struct RegisterTests {
     }
 
     @Test func `fixed bits of eflags stay as the CPU has them`() throws {
-        var image = RegisterImage(numbered, extended: nil)
+        var image = RegisterImage(numbered, extended: nil, layout: Self.withoutAVX)
         try image.write(register: 17, [0xFF, 0xFF, 0xFF, 0xFF])
         #expect(image.state(replacing: numbered).general.rflags == 0x003F_7FD7)
         try image.write(register: 17, [0, 0, 0, 0])
@@ -107,7 +170,7 @@ struct RegisterTests {
     }
 
     @Test func `x87 and SSE come back as they were`() {
-        let image = RegisterImage(numbered, extended: pattern)
+        let image = RegisterImage(numbered, extended: pattern, layout: Self.withoutAVX)
         #expect(image.extended(replacing: pattern) == pattern)
         #expect(text(of: 40, in: image).hasPrefix("a0a1a2a3"))
     }
@@ -125,7 +188,9 @@ struct RegisterTests {
         area[32 + 32 + 9] = 0x7F
         let state = ExtendedState(fxsave: area)
         // 7: valid (0), 6: zero (1), 5 to 1: empty (3), 0: special (2).
-        #expect(text(of: 34, in: RegisterImage(numbered, extended: state)) == "fe1f0000")
+        #expect(
+            text(of: 34, in: RegisterImage(numbered, extended: state, layout: Self.withoutAVX))
+                == "fe1f0000")
     }
 
     /// Registers that all differ.
@@ -133,7 +198,7 @@ struct RegisterTests {
         var state = VCPUState()
         state.system.cs.selector = 8
         state.system.cr0 = 0x8005_0033
-        var image = RegisterImage(state, extended: nil)
+        var image = RegisterImage(state, extended: nil, layout: Self.withoutAVX)
         let values: [UInt8] = (0..<136).map { (index: Int) in
             let register = index / 8
             return UInt8(truncatingIfNeeded: register * 16 + index % 8)
@@ -143,14 +208,18 @@ struct RegisterTests {
     }
 
     /// An FXSAVE area in which each byte is its own offset; the stack is full of valid numbers.
+    ///
+    /// The upper halves of the YMM registers go on with the offsets of an XSAVE area.
     private var pattern: ExtendedState {
         var area = (0..<512).map { UInt8(truncatingIfNeeded: $0) }
         area[3] = 0
         area[4] = 0xFF
         for index in 28..<32 { area[index] = 0xFF }
-        guard let state = ExtendedState(fxsave: area) else {
-            preconditionFailure("512 bytes are an extended state")
-        }
+        let upper = (576..<832).map { UInt8(truncatingIfNeeded: $0) }
+        guard
+            let state = ExtendedState(
+                fxsave: area, upperYMM: upper, kernelGSBase: 0x0123_4567_89AB_CDEF)
+        else { preconditionFailure("512 and 256 bytes are an extended state") }
         return state
     }
 
@@ -163,20 +232,34 @@ struct RegisterTests {
 }
 
 struct TargetDescriptionTests {
-    private var document: String { String(decoding: TargetDescription.bytes, as: UTF8.self) }
+    private static let withAVX = RegisterLayout(hasAVX: true)
+    private static let withoutAVX = RegisterLayout(hasAVX: false)
 
-    @Test func `the registers' sizes are those of the layout`() throws {
-        let sizes = document.matches(of: /<reg name="\w+" bitsize="(\d+)"[^>]* regnum="(\d+)"/)
-        #expect(sizes.count == RegisterLayout.registerCount)
+    private func document(_ layout: RegisterLayout) -> String {
+        String(decoding: TargetDescription.bytes(for: layout), as: UTF8.self)
+    }
+
+    @Test(arguments: [withoutAVX, withAVX])
+    func `the registers' sizes are those of the layout`(_ layout: RegisterLayout) throws {
+        let sizes = document(layout)
+            .matches(of: /<reg name="\w+" bitsize="(\d+)"[^>]* regnum="(\d+)"/)
+        #expect(sizes.count == layout.registerCount)
         for (index, match) in sizes.enumerated() {
             #expect(Int(match.output.2) == index)
-            let bits = (RegisterLayout.range(of: UInt64(index))?.count ?? 0) * 8
+            let bits = (layout.range(of: UInt64(index))?.count ?? 0) * 8
             #expect(Int(match.output.1) == bits)
         }
     }
 
+    @Test func `AVX is a feature of its own, and only where the guest has it`() {
+        let feature = "<feature name=\"org.gnu.gdb.i386.avx\"><reg name=\"ymm0h\" bitsize=\"128\""
+        #expect(document(Self.withAVX).contains(feature))
+        #expect(!document(Self.withoutAVX).contains("ymm"))
+    }
+
     @Test(arguments: ["target", "feature", "flags", "union", "architecture"])
     func `what is opened is closed`(_ element: String) {
+        let document = document(Self.withAVX)
         let opened =
             document.ranges(of: "<\(element) ").count + document.ranges(of: "<\(element)>").count
         #expect(opened > 0)
@@ -184,6 +267,6 @@ struct TargetDescriptionTests {
     }
 
     @Test func `nothing in it needs escaping`() {
-        #expect(!TargetDescription.bytes.contains { "#$}*".utf8.contains($0) })
+        #expect(!document(Self.withAVX).utf8.contains { "#$}*".utf8.contains($0) })
     }
 }

@@ -38,6 +38,16 @@ struct AttachTests {
             ])
     }
 
+    @Test func `the description of registers waits until the worker has told of them`() {
+        var conversation = Conversation()
+        conversation.happens(.clientConnected)
+        conversation.client("QStartNoAckMode")
+        #expect(conversation.client("qXfer:features:read:target.xml:0,5") == [])
+        #expect(conversation.worker(.attached(.withAVX)) == [])
+        #expect(
+            conversation.worker(.stopped(.example)).first == .says("m<?xml"))
+    }
+
     @Test func `the offsets name the first segment's real address`() {
         var conversation = Conversation.stopped()
         #expect(conversation.client("qOffsets") == [.says("TextSeg=201000")])

@@ -18,16 +18,17 @@ struct Conversation {
 
     /// A client without acknowledgments in front of a guest that stands.
     static func stopped(
-        _ stop: StopEvent = .example,
+        _ stop: StopEvent = .example, facts: GuestFacts = .example,
+        extended: ExtendedState? = .example,
         features: String = "qSupported:swbreak+;hwbreak+;qRelocInsn+",
         symbolFile: (any SymbolFile)? = nil
     ) -> Conversation {
         var conversation = Conversation(symbolFile: symbolFile)
         conversation.happens(.clientConnected)
         conversation.client(features)
-        conversation.worker(.attached(.example))
+        conversation.worker(.attached(facts))
         conversation.worker(.stopped(stop))
-        conversation.worker(.extendedState(.example))
+        conversation.worker(.extendedState(extended))
         conversation.client("QStartNoAckMode")
         return conversation
     }
@@ -94,6 +95,9 @@ func frame(_ body: String) -> String {
 extension GuestFacts {
     static let example = GuestFacts(
         loadBias: 0x1000, firstSegmentAddress: 0x20_0000, capabilities: .complete)
+
+    static let withAVX = GuestFacts(
+        loadBias: 0x1000, firstSegmentAddress: 0x20_0000, capabilities: [.complete, .avx])
 }
 
 extension StopEvent {
@@ -131,6 +135,11 @@ extension DebugReply {
 extension ExtendedState {
     /// All zeros.
     static let example = ExtendedState(fxsave: [UInt8](repeating: 0, count: byteCount))
+
+    /// The same with upper halves of 0x11 everywhere, and a kernel GS base.
+    static let withAVX = ExtendedState(
+        fxsave: [UInt8](repeating: 0, count: byteCount),
+        upperYMM: [UInt8](repeating: 0x11, count: upperYMMByteCount), kernelGSBase: 0x10)
 }
 
 /// The expedited registers of `VCPUState.example`.

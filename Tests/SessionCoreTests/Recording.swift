@@ -99,7 +99,8 @@ struct Recording {
         for (number, path) in control.enumerated() {
             state.system[keyPath: path] = word(560 + 8 * number, 8)
         }
-        var image = RegisterImage(state, extended: .example)
+        var image = RegisterImage(
+            state, extended: .example, layout: RegisterLayout(hasAVX: false))
         try image.write(leading: bytes)
         return (image.state(replacing: state), ExtendedState.example.map(image.extended))
     }

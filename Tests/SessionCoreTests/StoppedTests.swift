@@ -176,6 +176,52 @@ struct RegisterSessionTests {
         #expect(conversation.client("p28") == [.says(value)])
     }
 
+    @Test func `a client reads and writes the upper halves of a guest that has AVX on`() throws {
+        var conversation = Conversation.stopped(facts: .withAVX, extended: .withAVX)
+        let description = text(conversation.client("qXfer:features:read:target.xml:0,20000"))
+        #expect(description.contains("org.gnu.gdb.i386.avx"))
+        #expect(text(conversation.client("g")).utf8.count == 2 * 864 + 4)
+        #expect(conversation.client("p42") == [.says(String(repeating: "11", count: 16))])
+        let state = VCPUState.example
+        let upper = [UInt8](repeating: 0x5A, count: 16) + [UInt8](repeating: 0x11, count: 240)
+        let write = StateWrite(
+            general: state.general, fsBase: state.system.fs.base, gsBase: state.system.gs.base,
+            extended: ExtendedState(
+                fxsave: [UInt8](repeating: 0, count: 512), upperYMM: upper, kernelGSBase: 0x10))
+        let value = String(repeating: "5a", count: 16)
+        #expect(conversation.client("P42=\(value)") == [.sendToWorker(.writeState(write))])
+        #expect(conversation.worker(.done) == [.says("OK")])
+        #expect(conversation.client("p42") == [.says(value)])
+    }
+
+    @Test func `a client of a guest that has AVX off hears nothing of it`() {
+        var conversation = Conversation.stopped(extended: .withAVX)
+        let description = text(conversation.client("qXfer:features:read:target.xml:0,20000"))
+        #expect(!description.contains("ymm"))
+        #expect(text(conversation.client("g")).utf8.count == 2 * 608 + 4)
+        #expect(conversation.client("p42") == [.says("E16")])
+    }
+
+    @Test func `the kernel GS base is read and written`() {
+        var conversation = Conversation.stopped(extended: .withAVX)
+        #expect(conversation.client("p3b") == [.says("1000000000000000")])
+        let state = VCPUState.example
+        let write = StateWrite(
+            general: state.general, fsBase: state.system.fs.base, gsBase: state.system.gs.base,
+            extended: ExtendedState(
+                fxsave: [UInt8](repeating: 0, count: 512),
+                upperYMM: [UInt8](repeating: 0x11, count: 256), kernelGSBase: 0x2000))
+        #expect(
+            conversation.client("P3b=0020000000000000") == [.sendToWorker(.writeState(write))])
+        #expect(conversation.worker(.done) == [.says("OK")])
+        #expect(conversation.client("p3b") == [.says("0020000000000000")])
+    }
+
+    private func text(_ actions: [Conversation.Action]) -> String {
+        guard case .sendToClient(let bytes) = actions.first, actions.count == 1 else { return "" }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
     @Test func `a refused write leaves the register as it was`() {
         var conversation = Conversation.stopped()
         conversation.client("P1=2211000000000000")

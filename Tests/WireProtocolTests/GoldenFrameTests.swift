@@ -86,5 +86,21 @@ import WireProtocol
         #expect(frame[frame.count - 1] == 0)  // windows
     }
 
+    @Test func `an extended state without AVX`() throws {
+        let fxsave = [UInt8](repeating: 0x5A, count: 512)
+        let state = try #require(ExtendedState(fxsave: fxsave, kernelGSBase: 0x1122))
+        let frame = DebugReply.extendedState(state).encoded()
+        #expect(frame.prefix(12) == bytes(["6900", "0000", "11020000", "00020000"])[...])
+        let rest = [
+            "00000000",  // no upper halves
+            "01",  // the kernel GS base is known:
+            "2211000000000000",
+        ]
+        #expect(frame.suffix(13) == bytes(rest)[...])
+        #expect(
+            DebugReply.extendedState(nil).encoded()
+                == bytes(["6900", "0000", "04000000", "00000000"]))
+    }
+
     private func bytes(_ fields: [String]) -> [UInt8] { hex(fields.joined()) }
 }

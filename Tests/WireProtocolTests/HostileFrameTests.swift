@@ -4,6 +4,9 @@ import WireProtocol
 
 /// Frames of a peer that wants to do harm.
 @Suite struct HostileFrameTests {
+    /// What is there of an extended state before its upper halves.
+    private static let extended = hex("00020000") + [UInt8](repeating: 0, count: 512)
+
     @Test(arguments: [UInt16(0), 19, 100, 110, 200, 205, 300, 306, 405, 507, 0xFFFF])
     func `an unknown type is named`(_ type: UInt16) {
         let frame = Frames.make(type: type, [])
@@ -50,6 +53,9 @@ import WireProtocol
         ("reply", 102, hex("00"), "refusal"),
         ("reply", 105, hex("01000000 00"), "length of extended state"),
         ("reply", 105, hex("01020000"), "length of extended state"),
+        ("reply", 105, extended + hex("01000000 00 00 0000000000000000"), "length of upper halves"),
+        ("reply", 105, extended + hex("01010000"), "length of upper halves"),
+        ("reply", 105, extended + hex("00000000 02"), "kernel GS base"),
         ("reply", 106, hex("09"), "stop reason"),
         ("reply", 106, hex("08 03"), "watch kind"),
         ("request", 12, hex("00 0000000000000000 0000000000000000"), "watched range"),

@@ -12,6 +12,7 @@ enum Samples {
             .writeState(StateWrite(general: registers, fsBase: 1, gsBase: .max, extended: nil)),
             .writeState(
                 StateWrite(general: registers, fsBase: 1, gsBase: 2, extended: extendedState)),
+            .writeState(StateWrite(general: registers, fsBase: 1, gsBase: 2, extended: withAVX)),
             .readExtendedState, .insertBreakpoint(.software, GuestVirtualAddress(0x401000)),
             .insertBreakpoint(.hardware, GuestVirtualAddress(.max)),
             .removeBreakpoint(.hardware, GuestVirtualAddress(0x401000)), .resume(.continue),
@@ -50,6 +51,7 @@ enum Samples {
                     loadBias: .max, firstSegmentAddress: 0x20_0000,
                     capabilities: [.sse, .watchpoints])),
             .memory([]), .memory([1, 2, 3]), .extendedState(nil), .extendedState(extendedState),
+            .extendedState(withAVX),
         ]
         + reasons.map { .stopped(StopEvent(reason: $0, state: state, windows: [])) }
         + [.stopped(StopEvent(reason: .stepped, state: state, windows: windows))]
@@ -113,6 +115,11 @@ enum Samples {
 
     private static let extendedState = ExtendedState(
         fxsave: (0..<ExtendedState.byteCount).map { UInt8(truncatingIfNeeded: $0) })
+
+    private static let withAVX = ExtendedState(
+        fxsave: (0..<ExtendedState.byteCount).map { UInt8(truncatingIfNeeded: $0) },
+        upperYMM: (0..<ExtendedState.upperYMMByteCount).map { UInt8(truncatingIfNeeded: $0 + 1) },
+        kernelGSBase: .max)
 
     private static let reasons: [StopReason] =
         [

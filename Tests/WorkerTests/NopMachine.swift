@@ -19,11 +19,14 @@ import LinuxSystem
     private let memory = GuestMemory()
     private var state = VCPUState()
     private var breakpoints = Breakpoints()
+    /// What the guest has of the registers that are not read at every stop.
+    private var extended: ExtendedState?
     /// Never given back: a signal may come at any time.
     private let kicked: UnsafeMutablePointer<UInt8>
 
-    init(capabilities: DriverCapabilities = .complete) {
+    init(capabilities: DriverCapabilities = .complete, extended: ExtendedState? = nil) {
         self.capabilities = capabilities
+        self.extended = extended
         unsafe kicked = .allocate(capacity: 1)
         unsafe kicked.initialize(to: 0)
     }
@@ -37,8 +40,8 @@ import LinuxSystem
     func readState() throws(HypervisorError) -> VCPUState { state }
     func write(_ registers: RegisterFile) throws(HypervisorError) { state.general = registers }
     func write(_ system: SystemRegisters) throws(HypervisorError) { state.system = system }
-    func readExtendedState() throws(HypervisorError) -> ExtendedState? { nil }
-    func write(_ extended: ExtendedState) throws(HypervisorError) {}
+    func readExtendedState() throws(HypervisorError) -> ExtendedState? { extended }
+    func write(_ extended: ExtendedState) throws(HypervisorError) { self.extended = extended }
     func reset() {}
     func codeChanged() {}
     func translationsChanged() {}

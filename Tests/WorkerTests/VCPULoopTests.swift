@@ -186,6 +186,47 @@ private let watched: Watchpoint = {
         #expect(try stub.ask(.removeWatchpoint(watched)) == .done)
     }
 
+    @Test(
+        arguments: [
+            ([.complete, .avx], true, true), ([.complete, .avx], false, false),
+            (.complete, true, false),
+        ] as [(DriverCapabilities, Bool, Bool)])
+    func `a client is told of AVX when the guest has it on`(
+        _ capabilities: DriverCapabilities, _ isOn: Bool, _ isTold: Bool
+    ) throws {
+        let bench = try WorkerBench()
+        let stub = try bench.connectStub()
+        let extended = ExtendedState(
+            fxsave: [UInt8](repeating: 0, count: 512),
+            upperYMM: isOn ? [UInt8](repeating: 0, count: 256) : nil)
+        bench.start([0x90, 0xF4], .held, capabilities: capabilities, extended: extended)
+        guard case .attached(let facts) = try stub.ask(.attach) else {
+            Issue.record("not attached")
+            return
+        }
+        #expect(facts.capabilities.contains(.avx) == isTold)
+        #expect(facts.capabilities.isSuperset(of: .complete))
+    }
+
+    @Test func `a kernel GS base that is not canonical is refused`() throws {
+        let bench = try WorkerBench()
+        let stub = try bench.connectStub()
+        let zeros = [UInt8](repeating: 0, count: 512)
+        bench.start([0x90, 0xF4], .held, extended: ExtendedState(fxsave: zeros, kernelGSBase: 1))
+        #expect(try stub.attach() == .entryPoint)
+        for (base, reply) in [(1 << 47, .refused(.invalid)), (UInt64.max, .done)]
+            as [(UInt64, DebugReply)]
+        {
+            let extended = ExtendedState(fxsave: zeros, kernelGSBase: base)
+            var general = RegisterFile()
+            general.rip = start.rawValue
+            let write = StateWrite(general: general, fsBase: 0, gsBase: 0, extended: extended)
+            #expect(try stub.ask(.writeState(write)) == reply)
+        }
+        let read = ExtendedState(fxsave: zeros, kernelGSBase: .max)
+        #expect(try stub.ask(.readExtendedState) == .extendedState(read))
+    }
+
     @Test func `a time to wait that cannot be counted is for ever`() throws {
         let bench = try WorkerBench()
         var settings = WorkerSettings.held

@@ -60,9 +60,11 @@ final class WorkerBench {
     /// Begins to run `code` on the machine of few instructions; call it once.
     func start(
         _ code: [UInt8], _ settings: WorkerSettings = .plain,
-        capabilities: DriverCapabilities = .complete
+        capabilities: DriverCapabilities = .complete, extended: ExtendedState? = nil
     ) {
-        start(image: NopMachine.image(code), settings) { NopMachine(capabilities: capabilities) }
+        start(image: NopMachine.image(code), settings) {
+            NopMachine(capabilities: capabilities, extended: extended)
+        }
     }
 
     /// Begins to run the guest of `image` on a machine that is made for it; call it once.
