@@ -23,6 +23,14 @@ package enum Hex {
         bytes.append(contentsOf: repeatElement(0, count: source.count &* 2))
         // A span spares the check for unique ownership that each `append` would make.
         var target = bytes.mutableSpan
+        _ = write(source, to: &target, at: start)
+    }
+
+    /// Writes two digits for each byte of `source` from `start` on; answers where they end.
+    @inline(__always)
+    static func write(
+        _ source: Span<UInt8>, to target: inout MutableSpan<UInt8>, at start: Int
+    ) -> Int {
         var position = start
         for index in source.indices {
             let byte = source[index]
@@ -30,6 +38,7 @@ package enum Hex {
             target[position &+ 1] = digit(byte & 15)
             position &+= 2
         }
+        return position
     }
 
     /// Appends `value` without leading zeros; at least one digit.

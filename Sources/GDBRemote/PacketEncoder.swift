@@ -65,6 +65,11 @@ package struct PacketEncoder: Sendable {
         Hex.append(source, to: &bytes)
     }
 
+    /// The same, with runs of equal digits as one digit, `*` and a count; never longer than without.
+    mutating func append(hexInRuns source: Span<UInt8>) {
+        RunLength.append(hex: source, to: &bytes)
+    }
+
     /// Appends `xx` for each of `byteCount` bytes that cannot be shown.
     mutating func append(unavailable byteCount: Int) {
         bytes.append(contentsOf: repeatElement(UInt8(ascii: "x"), count: 2 * byteCount))

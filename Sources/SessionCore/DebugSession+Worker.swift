@@ -34,7 +34,8 @@ extension DebugSession {
             closeClient("the worker refused the session: \(refusal)")
         case (.detach(let followUp), _): finishDetach(followUp)
         case (.memory(let form), .memory(let bytes)):
-            reply { $0.packet(memory: bytes.span, form: form) }
+            let features = features
+            reply { $0.packet(memory: bytes.span, form: form, for: features) }
         case (.checksum(var checksum), .memory(let bytes)):
             if checksum.add(bytes) { readOn(checksum) } else { reply(.notMapped) }
         case (.search(let search), .memory(let bytes)): searched(search, bytes)

@@ -22,6 +22,9 @@ package struct ClientFeatures: OptionSet, Hashable, Sendable {
 
     /// What packets other than `qSupported` turn on.
     package static let enabledLater: ClientFeatures = [.errorStrings, .threadsInStopReplies, .lldb]
+
+    /// Whether run-length coded replies are understood: gdb does, of others it is not known.
+    var expandsRuns: Bool { contains(.relocateInstruction) && !contains(.lldb) }
 }
 
 extension Command {

@@ -14,11 +14,18 @@ extension PacketEncoder {
     }
 
     /// Frames guest memory in the form of `m` or `x`.
-    package mutating func packet(memory: Span<UInt8>, form: MemoryForm) {
+    package mutating func packet(
+        memory: Span<UInt8>, form: MemoryForm, for features: ClientFeatures = []
+    ) {
         start()
         switch form {
         case .hex:
-            append(hex: memory.extracting(first: PacketLimits.memoryBytesMax))
+            let memory = memory.extracting(first: PacketLimits.memoryBytesMax)
+            if features.expandsRuns, memory.count >= RunLength.memoryBytesMin {
+                append(hexInRuns: memory)
+            } else {
+                append(hex: memory)
+            }
         case .binary:
             append("b")
             append(escaping: memory)
