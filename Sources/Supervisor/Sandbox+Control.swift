@@ -15,10 +15,8 @@ extension Sandbox {
         guard stub.client == nil else {
             return .conflict("\(name) is being debugged by \(stub.client ?? "a client")")
         }
-        guard condition.state != .crashed else {
-            return .conflict("the guest of \(name) has crashed and cannot go on")
-        }
-        guard [.waiting, .stoppedByDebugger].contains(condition.state) else {
+        // One that has crashed ends when it is let go.
+        guard [.waiting, .stoppedByDebugger, .crashed].contains(condition.state) else {
             return .conflict("\(name) is not held (\(condition.state.rawValue))")
         }
         worker.send(WorkerOrder.resume)

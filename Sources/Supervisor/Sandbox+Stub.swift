@@ -163,7 +163,9 @@ extension Sandbox {
             doorProblem = "the stub was refused"
             closeDoor()
             // Nobody can come whom the guest could wait for.
-            if condition.state == .waiting { worker.child?.send(WorkerOrder.resume) }
+            if [.waiting, .crashed].contains(condition.state) {
+                worker.child?.send(WorkerOrder.resume)
+            }
         }
         dismissWorker()
     }

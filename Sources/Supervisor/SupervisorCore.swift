@@ -13,7 +13,7 @@ package protocol SupervisorCore: Sendable {
 package enum ControlRequest: Hashable, Sendable {
     case list
     case details(SandboxName)
-    /// Release a guest that is held for its first debugger.
+    /// Release a guest that is held for a debugger; one that has crashed ends then.
     case resume(SandboxName)
     /// Start a sandbox that does not run, and forgive what went wrong with it.
     case start(SandboxName)

@@ -41,6 +41,7 @@ extension IntegrationTests {
                 #expect(start.text.contains("hyperlight-ctl restart a"), "\(start.text)")
                 let resume = try supervisor.control(["resume", "a"])
                 #expect(resume.ending == .exit(75))
+                #expect(resume.text.contains("being debugged by unix"), "\(resume.text)")
                 let takeOver = try supervisor.control(["debug", "--take-over", "a"])
                 #expect(takeOver.ending == .exit(75))
                 #expect(takeOver.text.contains("ends when unix leaves"), "\(takeOver.text)")

@@ -5,7 +5,7 @@ import GuestModel
 struct ResumeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "resume",
-        abstract: "Releases a guest that is held for its first debugger.",
+        abstract: "Releases a guest that is held for its first debugger, or that has crashed.",
         discussion: """
             Exit code 75 when there is nothing to resume, 3 when the sandbox does not run.
 
