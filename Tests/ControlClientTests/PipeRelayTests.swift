@@ -27,9 +27,9 @@ private final class RunningRelay: @unchecked Sendable {
         case .socket:
             // As gdb does it: one socket for both.
             let pair = try Self.pair { socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, $0) }
-            (input, output) = (pair.0, dup(pair.0))
+            (input, output) = (pair.0, Self.copy(pair.0))
             writer = FileDescriptor(pair.1)
-            reader = FileDescriptor(dup(pair.1))
+            reader = FileDescriptor(Self.copy(pair.1))
         }
         let stream = Int32(SOCK_STREAM.rawValue)
         let pair = try Self.pair { socketpair(AF_UNIX, stream, 0, $0) }
@@ -47,11 +47,17 @@ private final class RunningRelay: @unchecked Sendable {
         }
     }
 
+    private static func copy(_ descriptor: Int32) -> Int32 {
+        fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+    }
+
     private static func pair(_ make: (UnsafeMutablePointer<Int32>) -> Int32) throws
         -> (Int32, Int32)
     {
         var ends: [Int32] = [0, 0]
         try #require(make(&ends) == 0)
+        // A program that another test starts must not keep them open.
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         return (ends[0], ends[1])
     }
 
