@@ -56,7 +56,7 @@ enum SeccompPolicy {
     private static let clockMax: UInt64 = 11
     /// MREMAP_MAYMOVE, which Swift's Glibc module lacks.
     private static let mayMove: Int32 = 1
-    /// Descriptors in one poll; the stub has six.
+    /// Descriptors in one poll; the stub has eight.
     private static let polledMax: UInt64 = 8
     private static let descriptorMax = openFilesMax - 1
     private static let receiveFlags = Int32(MSG_DONTWAIT)

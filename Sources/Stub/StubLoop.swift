@@ -11,8 +11,9 @@ struct StubLoop: ~Copyable {
         static let control = 2
         static let tcpListener = 3
         static let unixListener = 4
+        /// The first of several.
         static let turnedAway = 5
-        static let count = 6
+        static let count = turnedAway + TurnedAwayClients.countMax
     }
 
     /// Most receives in a row from one client: the system keeps some megabytes for it.
@@ -24,7 +25,7 @@ struct StubLoop: ~Copyable {
     private let descriptors: StubDescriptors
     private var session: DebugSession
     private var client: ClientConnection?
-    private var turnedAway: TurnedAwayClient?
+    private var turnedAway = TurnedAwayClients()
     /// Until when nobody is taken in.
     ///
     /// A refused client stays in the backlog, and its listener would end every wait at once.
@@ -62,7 +63,7 @@ struct StubLoop: ~Copyable {
     // MARK: - Waiting
 
     private mutating func watch() {
-        let takesNobody = client != nil && turnedAway != nil || restEnd != nil
+        let takesNobody = client != nil && turnedAway.isFull || restEnd != nil
         set.watch(isWorkerLost ? -1 : descriptors.worker.rawValue, at: Slot.worker)
         set.watch(
             client?.descriptor.rawValue ?? -1, at: Slot.client,
@@ -70,7 +71,9 @@ struct StubLoop: ~Copyable {
         set.watch(isSupervisorGone ? -1 : descriptors.control.rawValue, at: Slot.control)
         set.watch(takesNobody ? -1 : number(of: descriptors.tcpListener), at: Slot.tcpListener)
         set.watch(takesNobody ? -1 : number(of: descriptors.unixListener), at: Slot.unixListener)
-        set.watch(turnedAway?.descriptor.rawValue ?? -1, at: Slot.turnedAway)
+        for place in 0..<TurnedAwayClients.countMax {
+            set.watch(turnedAway.descriptor(at: place), at: Slot.turnedAway + place)
+        }
     }
 
     private func number(of descriptor: borrowing OwnedDescriptor?) -> Int32 {
@@ -83,7 +86,7 @@ struct StubLoop: ~Copyable {
     /// Milliseconds until the next deadline; -1 for none.
     private var timeout: Int32 {
         var deadline = session.nextDeadline ?? .max
-        if let other = turnedAway?.deadline { deadline = min(deadline, other) }
+        if let other = turnedAway.deadline { deadline = min(deadline, other) }
         if let other = client?.sendDeadline { deadline = min(deadline, other) }
         if let restEnd { deadline = min(deadline, restEnd) }
         guard deadline != .max else { return -1 }
@@ -94,7 +97,7 @@ struct StubLoop: ~Copyable {
     private mutating func expire() {
         if let deadline = session.nextDeadline, now >= deadline { handle(.tick) }
         if let deadline = client?.sendDeadline, now >= deadline { loseClient() }
-        if let deadline = turnedAway?.deadline, now >= deadline { turnedAway = nil }
+        turnedAway.expire(now: now)
         if let deadline = restEnd, now >= deadline { restEnd = nil }
     }
 
@@ -103,7 +106,10 @@ struct StubLoop: ~Copyable {
     private mutating func serve() {
         if set.isReadable(Slot.worker) { serveWorker() }
         if set.isReadable(Slot.client) || set.isWritable(Slot.client) { serveClient() }
-        if set.isReadable(Slot.turnedAway) { serveTurnedAway() }
+        for place in 0..<TurnedAwayClients.countMax
+        where set.isReadable(Slot.turnedAway + place) {
+            turnedAway.serve(place, buffer: &clientBuffer)
+        }
         if set.isReadable(Slot.control) { serveControl() }
         if set.isReadable(Slot.tcpListener) { accept(overTCP: true) }
         if set.isReadable(Slot.unixListener) { accept(overTCP: false) }
@@ -149,11 +155,6 @@ struct StubLoop: ~Copyable {
     /// Finds out whether the client is gone already: its end is behind what it sent last.
     private mutating func drainClient() {
         for _ in 0..<Self.drainedMax where !serveClient() { return }
-    }
-
-    private mutating func serveTurnedAway() {
-        guard let stranger = turnedAway else { return }
-        if !stranger.receive(buffer: &clientBuffer) { turnedAway = nil }
     }
 
     private mutating func serveControl() {
@@ -207,9 +208,9 @@ struct StubLoop: ~Copyable {
             loseClient()
         }
         if let client {
-            guard turnedAway == nil else { return }
+            guard !turnedAway.isFull else { return }
             notify(.clientRejected("\(peer): another debugger is attached"))
-            turnedAway = TurnedAwayClient(descriptor, attachedPeer: client.peer, now: now)
+            turnedAway.take(TurnedAwayClient(descriptor, attachedPeer: client.peer, now: now))
         } else {
             client = ClientConnection(descriptor, peer: peer)
             handle(.clientConnected)

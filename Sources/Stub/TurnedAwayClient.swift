@@ -7,18 +7,16 @@ import LinuxSystem
 /// Its first packet is awaited, because gdb shows the words only as an answer to it.
 final class TurnedAwayClient {
     let descriptor: OwnedDescriptor
-    /// When it is closed whatever it does.
-    let deadline: UInt64
+    /// When it came.
+    let start: UInt64
     private let attachedPeer: String
     private var decoder = PacketDecoder()
     private var isAnswered = false
 
-    private static let patience: UInt64 = 1_000_000_000
-
     init(_ descriptor: consuming OwnedDescriptor, attachedPeer: String, now: UInt64) {
         self.descriptor = descriptor
         self.attachedPeer = attachedPeer
-        deadline = now + Self.patience
+        start = now
     }
 
     /// Takes what came; false when the connection can be closed.

@@ -67,7 +67,8 @@ struct DebugDoor: ~Copyable {
     /// Why there is no Unix socket.
     private(set) var unixProblem: String?
 
-    private static let backlog: Int32 = 4
+    /// A client that finds no room tries again after a second, then after two more.
+    private static let backlog: Int32 = 64
 
     var tcpDescriptor: Int32? {
         switch tcp {

@@ -91,6 +91,9 @@ final class StubProcess {
         return try DebugRequest(frame: frame, count: frame.count)
     }
 
+    /// Whether the worker is asked for nothing for a while.
+    var hasAskedNothing: Bool { !waitForInput(worker, milliseconds: 20) }
+
     func answer(_ reply: DebugReply) {
         _ = send(worker, reply.encoded())
     }

@@ -80,11 +80,106 @@ struct StubProcessTests {
         try client.expect("+$QC1#c5")
     }
 
-    @Test func `a stub without descriptors for a client rests instead of spinning`() throws {
+    private static func packets(_ bodies: String...) -> String {
+        bodies.map { body in
+            let digits = String(body.utf8.reduce(UInt8(0), &+), radix: 16)
+            return "$\(body)#\(digits.count < 2 ? "0" : "")\(digits)"
+        }.joined()
+    }
+
+    private static let everything = packets(
+        "qSupported:error-message+", "QStartNoAckMode", "?", "g", "m1000,2", "m5000,8",
+        "M5000,1:00", "X5000,1:a", "P0=0100000000000000", "G00", "Z0,1000,1", "Z1,1000,1",
+        "Z2,1000,8", "z0,1000,1", "vCont;c", "c", "s", "C0b", "vRun;", "R00", "vAttach;400001",
+        "qRcmd,737461747573", "qCRC:1000,2", "qSearch:memory:1000;2;a", "qMemoryRegionInfo:1000",
+        "qOffsets", "jThreadsInfo", "D", "D1", "vKill;400001", "k")
+
+    /// What a client may send first, all at once, and whether it is told something.
+    private static let firstSegments: [(String, isTold: Bool)] = [
+        (everything, true), ("+" + everything, true), ("\u{3}" + everything, true),
+        ("\u{3}\u{3}\u{3}" + packets("k"), true), ("-" + packets("vCont;c"), true),
+        (packets("D"), true), (packets("k"), true), (packets("vKill;a410"), true),
+        ("$k#00" + packets("k"), true), ("\u{3}", false), ("+", false), ("$k#6", false),
+        ("GET /?" + everything + " HTTP/1.1\r\n\r\n", false),
+        ("POST / HTTP/1.1\r\nContent-Type: text/plain\r\n\r\n" + everything, false),
+        ("OPTIONS * HTTP/1.1\r\n\r\n" + everything, false),
+        ("\u{16}\u{3}\u{1}" + everything, false),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + everything, false), ("\r\n" + everything, false),
+        ("SSH-2.0-x\r\n" + everything, false), ("k" + everything, false),
+        ("\0" + everything, false),
+    ]
+
+    @Test(arguments: firstSegments.indices)
+    func `nothing of a refused client reaches the worker`(index: Int) throws {
+        let (segment, isTold) = Self.firstSegments[index]
+        let (stub, client) = try attached()
+        let second = try stub.connect()
+        second.say(segment)
+        let answer = try second.waitForEnd()
+        #expect(
+            answer == (isTold ? "+$E.another debugger is attached (unix)#58" : ""))
+        // The next that the worker is asked for is what the first client wants.
+        client.say("+" + Self.packets("m5000,4"))
+        #expect(try stub.request() == .readMemory(.init(0x5000), byteCount: 4))
+        stub.answer(.memory([1, 2, 3, 4]))
+        try client.expect("+" + Self.packets("01020304"))
+    }
+
+    @Test(arguments: firstSegments.indices)
+    func `nothing of a refused client reaches the worker of a guest that runs`(
+        index: Int
+    ) throws {
+        let (segment, _) = Self.firstSegments[index]
+        let (stub, client) = try attached()
+        client.say("+" + Self.packets("c"))
+        try client.expect("+")
+        #expect(try stub.request() == .resume(.continue))
+        let second = try stub.connect()
+        second.say(segment)
+        _ = try second.waitForEnd()
+        #expect(stub.hasAskedNothing)
+        client.say("\u{3}")
+        #expect(try stub.request() == .interrupt)
+        stub.answer(stopped)
+        try client.expect(Self.stop)
+    }
+
+    @Test(arguments: firstSegments.filter { !$0.isTold && $0.0.utf8.count > 4 }.map(\.0))
+    func `nothing of what no debugger sends reaches the worker`(segment: String) throws {
         let stub = try StubProcess()
-        let all = try stub.limitDescriptors(to: 7)
+        let stranger = try stub.connect()
+        stranger.say(segment)
+        #expect(try stranger.waitForEnd() == "")
+        #expect(
+            try stub.notice() == .clientRejected("unix: the first byte is not a debugger's"))
+        #expect(stub.hasAskedNothing)
         let client = try stub.connect()
+        client.say(Self.packets("qC"))
+        try client.expect("+$QC1#c5")
+        #expect(try stub.notice() == .clientAttached("unix"))
+        #expect(try stub.request() == .attach)
+    }
+
+    @Test func `a crowd of silent strangers does not keep the next one from its words`() throws {
+        let (stub, client) = try attached()
+        var crowd: [StubClient] = []
+        for _ in 0..<4 { crowd.append(try stub.connect()) }
+        let start = monotonicNanoseconds()
+        let last = try stub.connect()
+        last.say("+$qSupported#37")
+        #expect(try last.waitForEnd() == "+$E.another debugger is attached (unix)#58")
+        // Without the crowd a stranger has a second.
+        #expect(monotonicNanoseconds() - start < 900_000_000)
         client.say("+$qC#b4")
+        try client.expect("+$QC1#c5")
+        withExtendedLifetime(crowd) {}
+    }
+
+    @Test func `a stub without descriptors for a client rests instead of spinning`() throws {
+        let (stub, client) = try attached()
+        let all = try stub.limitDescriptors(to: 8)
+        let second = try stub.connect()
+        second.say("+$qC#b4")
         let refused = StubNotice.log(
             .warning, "no client can be taken in: accept: Too many open files")
         #expect(try stub.notice() == refused)
@@ -95,6 +190,8 @@ struct StubProcessTests {
         #expect(monotonicNanoseconds() - start > 900_000_000)
         #expect(stub.processorNanoseconds - used < 50_000_000)
         _ = try stub.limitDescriptors(to: all)
+        #expect(try second.waitForEnd() == "+$E.another debugger is attached (unix)#58")
+        client.say("+$qC#b4")
         try client.expect("+$QC1#c5")
     }
 
