@@ -185,6 +185,7 @@ extension DebugSession {
                 // Another packet of the same client begins a session anew. A silent one holds no
                 // door, so one that said it would stay may take its time.
                 client = .silent
+                savedRegisters = []
                 deadlines.client = isExtended ? nil : now + Deadlines.silenceTime
                 actions.append(.reportDetached(reason: "detached by the client"))
             }

@@ -3,18 +3,15 @@ import GuestModel
 import WireProtocol
 
 extension DebugSession {
-    /// Most packets kept while the worker is asked; clients send one at a time.
-    private static let waitingMax = 8
+    /// Most packets kept while the worker is asked.
+    ///
+    /// Clients mostly send one at a time; a script that sends a dozen at once is served too.
+    private static let waitingMax = 16
 
     /// Takes the body of a good packet.
     mutating func packet(_ body: [UInt8]) {
         if acknowledges { encoder.acknowledge() }
-        if client == .silent {
-            client = .talking
-            deadlines.client = nil
-            actions.append(.reportAttached)
-        }
-        attachIfWanted()
+        beginSession()
         if mustWait(body) {
             keep(body)
         } else {
@@ -25,13 +22,22 @@ extension DebugSession {
     /// Carries out packets that waited, as far as they need wait no longer.
     mutating func serveWaiting() {
         while client != .none, let body = waiting.first {
+            // It may have waited behind a goodbye.
+            beginSession()
+            guard !needsPatience(body) else { return }
             waiting.removeFirst()
-            guard !needsPatience(body) else {
-                waiting.insert(body, at: 0)
-                return
-            }
             carryOut(body)
         }
+    }
+
+    /// The client has sent a good packet.
+    private mutating func beginSession() {
+        if client == .silent {
+            client = .talking
+            deadlines.client = nil
+            actions.append(.reportAttached)
+        }
+        attachIfWanted()
     }
 
     /// Whether `body` cannot be answered yet, or not before others.

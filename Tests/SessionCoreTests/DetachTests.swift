@@ -102,6 +102,32 @@ struct DetachTests {
         #expect(conversation.client("?") == [.reportAttached, .sendToWorker(.attach)])
     }
 
+    @Test func `what comes right behind a goodbye begins a session anew`() {
+        var conversation = Conversation.stopped()
+        #expect(
+            conversation.bytes(frame("D") + frame("qC") + frame("?"))
+                == [.sendToWorker(.detach(.asConfigured))])
+        #expect(
+            conversation.worker(.done) == [
+                .reportDetached(reason: "detached by the client"), .reportAttached,
+                .sendToWorker(.attach), .says("OK", "QC1"),
+            ])
+        conversation.worker(.attached(.example))
+        #expect(
+            conversation.worker(.stopped(.example)).contains(.says("T05" + expedited)))
+    }
+
+    @Test func `registers that were saved are none of the next session's`() {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client("QSaveRegisterState") == [.says("1")])
+        conversation.client("D")
+        conversation.worker(.done)
+        conversation.client("?")
+        conversation.worker(.attached(.example))
+        conversation.worker(.stopped(.example))
+        #expect(conversation.client("QRestoreRegisterState:1") == [.says("E16")])
+    }
+
     @Test func `twenty clients come and go`() {
         var conversation = Conversation()
         for _ in 0..<20 {

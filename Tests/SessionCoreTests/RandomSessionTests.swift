@@ -82,6 +82,12 @@ private struct RandomGame {
             "z0,401000,1", "vCont;c", "vCont;s:1;c", "c", "c5000", "s", "C05", "D", "D1", "k",
             "vKill;a410", "qCRC:5000,20", "p28", "P0=0100000000000000", "Hg0", "qOffsets",
             "qSupported:qRelocInsn+", "G00", "P28=00", "vCont;c:9", "qRcmd,68", "x5000,4",
+            "qSearch:memory:5000;30000;zz", "qMemoryRegionInfo:5000", "Z2,5000,8", "z4,5000,8",
+            "vRun;", "R00", "vAttach;400001", "QSaveRegisterState", "QRestoreRegisterState:1",
+            "jThreadsInfo", "qThreadStopInfo1", "QThreadSuffixSupported", "QEnableErrorStrings",
+            "QListThreadsInStopReply", "qHostInfo", "qRcmd,737461747573", "qRcmd,6d656d2070687973",
+            "qXfer:threads:read::0,1000", "vFile:open:61,0,0", "qEcho:1", "!",
+            "qXfer:features:read:target.xml:0,20000", "m5000,ffffffffffffffff", "z1,1000,1",
         ]
         return bodies[Int.random(in: 0..<bodies.count, using: &random)]
     }
@@ -191,6 +197,7 @@ private struct RandomGame {
     /// Memory that one client asked for must not reach another.
     private mutating func check(_ bytes: [UInt8]) {
         guard isConnected else { return mistakes.append("bytes for nobody") }
+        if bytes.count > 2 << 20 { mistakes.append("\(bytes.count) bytes at once") }
         guard bytes.starts(with: "$c0".utf8) else { return }
         let digits = String(connection, radix: 16)
         let own = "$c0" + (digits.count < 2 ? "0" : "") + digits

@@ -21,6 +21,20 @@ struct MemoryTests {
         #expect(actions.allSatisfy { $0.byteCount < 3 << 19 })
     }
 
+    @Test func `sixteen packets may wait for the worker, one more ends the session`() {
+        var conversation = Conversation.stopped()
+        let question = frame("m5000,1")
+        let first = conversation.bytes(String(repeating: question, count: 17))
+        #expect(first == [.sendToWorker(.readMemory(.init(0x5000), byteCount: 1))])
+        var answers = 0
+        while answers < 17, conversation.worker(.memory([0x41])).contains(.says("41")) {
+            answers += 1
+        }
+        #expect(answers == 17)
+        #expect(!conversation.bytes(String(repeating: question, count: 17)).contains { $0.isClose })
+        #expect(conversation.bytes(question).contains { $0.isClose })
+    }
+
     @Test(arguments: [("m401000,4", "90ccf400"), ("m401001,1", "cc"), ("m401000,0", "")])
     func `memory near the stop is answered without the worker`(
         _ question: String, _ answer: String

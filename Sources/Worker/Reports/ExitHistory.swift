@@ -69,6 +69,8 @@ extension VMExit {
         case .debug(.hardwareBreakpoint(let address)):
             "hardware breakpoint at \(address.rawValue.hex)"
         case .debug(.softwareBreakpoint(let address)): "int3 at \(address.rawValue.hex)"
+        case .debug(.watchpoint(let kind, let address)):
+            "\(kind) of watched memory at \(address.rawValue.hex)"
         case .debug(.guest): "debug trap of the guest's own"
         case .shutdown: "triple fault"
         case .interrupted: "interrupted by the host"
