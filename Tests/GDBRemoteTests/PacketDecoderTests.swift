@@ -51,6 +51,52 @@ struct PacketDecoderTests {
         #expect(hear(bytes.map { [$0] }) == example.expected)
     }
 
+    @Test func `of all first bytes four are a debugger's`() {
+        for byte in 0...UInt8.max {
+            var decoder = PacketDecoder()
+            let event = decoder.receive(byte)
+            #expect((event != .notADebugger) == "+-$\u{3}".utf8.contains(byte), "\(byte)")
+        }
+    }
+
+    @Test(arguments: 1...20)
+    func `any bytes are heard the same however they are cut`(seed: UInt64) {
+        var random = SplitMix(state: seed)
+        var stream = Array("+".utf8)
+        for _ in 0..<200 {
+            switch random.next() % 4 {
+            case 0: stream.append(random.byte("$#}*+-%0a\u{3}"))
+            case 1:
+                let body = (0..<random.next() % 8).map { _ in random.byte("m0,:}#$\u{3}") }
+                stream += framed { $0.append(escaping: body.span) }.utf8
+            case 2: stream += Array("$qC#b4".utf8)
+            default: stream += Array("$qC#b5".utf8).prefix(Int(random.next() % 7))
+            }
+        }
+        let whole = hear([stream])
+        #expect(hear(stream.map { [$0] }) == whole)
+        for _ in 0..<100 {
+            var pieces: [[UInt8]] = []
+            var rest = stream[...]
+            while !rest.isEmpty {
+                let count = Int(random.next() % 16)
+                pieces.append(Array(rest.prefix(count)))
+                rest = rest.dropFirst(count)
+            }
+            #expect(hear(pieces) == whole)
+        }
+    }
+
+    @Test func `an escape takes the mark of the end with it`() {
+        // The body goes on: the sum of what follows is wrong, and the next packet is whole.
+        #expect(
+            hear([Array("$qC}#b4$qC#b4$qC#b4".utf8)]) == [
+                .event(.badChecksum), .packet("qC"),
+            ])
+        #expect(hear([Array("$}##a0".utf8)]) == [.packet("\u{3}")])
+        #expect(hear([Array("$}}#fa".utf8)]) == [.packet("]")])
+    }
+
     @Test func `a body of the largest size is taken`() {
         let bytes = [UInt8](repeating: UInt8(ascii: "0"), count: PacketLimits.bodyBytesMax)
         let events = hear([Array("$".utf8), bytes, Array("#00".utf8)])
