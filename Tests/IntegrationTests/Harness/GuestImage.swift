@@ -34,13 +34,22 @@ struct GuestImage {
 
     var entry: UInt64 { word(at: 24, byteCount: 8) }
 
-    /// The bytes that the file says are at an address when the guest starts.
-    func bytes(at address: UInt64, count: Int) throws -> [UInt8] {
+    /// Where the first loadable segment was linked.
+    var firstSegmentAddress: UInt64 {
+        loadable.map { word(at: $0 + 16, byteCount: 8) }.min() ?? 0
+    }
+
+    /// Where in the file the headers of loadable segments are.
+    private var loadable: [Int] {
         let table = Int(word(at: 32, byteCount: 8))
         let entrySize = Int(word(at: 54, byteCount: 2))
-        for index in 0..<Int(word(at: 56, byteCount: 2)) {
-            let header = table + index * entrySize
-            guard word(at: header, byteCount: 4) == 1 else { continue }
+        return (0..<Int(word(at: 56, byteCount: 2))).map { table + $0 * entrySize }
+            .filter { word(at: $0, byteCount: 4) == 1 }
+    }
+
+    /// The bytes that the file says are at an address when the guest starts.
+    func bytes(at address: UInt64, count: Int) throws -> [UInt8] {
+        for header in loadable {
             let offset = word(at: header + 8, byteCount: 8)
             let start = word(at: header + 16, byteCount: 8)
             let size = word(at: header + 32, byteCount: 8)

@@ -33,6 +33,9 @@ final class RSPClient {
                 Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
+        // As debuggers do: a small packet does not wait for the other side's acknowledgment.
+        var isOn: Int32 = 1
+        setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &isOn, socklen_t(4))
         return try checked(descriptor, result, "port \(port)")
     }
 
@@ -114,6 +117,25 @@ final class RSPClient {
             if recv(descriptor, &buffer, buffer.count, 0) <= 0 { return true }
         }
         return false
+    }
+
+    /// No more comes from this client; it still hears what comes to it.
+    func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+    /// Everything that comes, as it is, until it is enough; throws when it does not become so.
+    @discardableResult
+    func receiveRaw(
+        _ duration: Duration = .seconds(5), until isEnough: ([UInt8]) -> Bool
+    ) throws -> [UInt8] {
+        let deadline = Deadline.after(duration)
+        while !isEnough(received) {
+            guard receiveMore(deadline) else {
+                let text = String(decoding: received.suffix(200), as: UTF8.self)
+                throw HarnessError("too little came: \(received.count) bytes, last \(text)")
+            }
+        }
+        defer { received = [] }
+        return received
     }
 
     // MARK: - Packets
