@@ -183,7 +183,68 @@ extension IntegrationTests {
                 gdb.begin(way)
                 try supervisor.secondsToPrint("a", since: left, .seconds(2))
                 try supervisor.waitForEvent("a", "debug.detached", containing: "")
+                try supervisor.expectOriginalCode("a", image, ["tick", "print_scalar"])
+                try supervisor.expectTicking("a", image)
             }
+        }
+
+        /// What is cut off when a client is gone.
+        enum CutOff: String, CaseIterable, Sendable, CustomTestStringConvertible {
+            case reply = "a reply that it does not take"
+            case packet = "a packet of its own"
+            case resume = "a guest that it has just let run"
+            case kill = "a bare k, as lldb sends it"
+
+            var testDescription: String { rawValue }
+        }
+
+        @Test(arguments: Driver.present, CutOff.allCases)
+        func `F8: a client closed or reset in the middle of something: the guest goes on`(
+            driver: Driver, cutOff: CutOff
+        ) throws {
+            let port = try RunningSupervisor.freePort()
+            let entry = SandboxEntry("a", Ticker.guest, on: driver, port: port)
+            try RunningSupervisor.with([entry]) { supervisor in
+                try supervisor.waitForHeldGuest("a")
+                let before = try supervisor.statusAtOnce("a")
+                for isReset in [false, true, false, true] {
+                    let left = try leave(port, in: cutOff, byReset: isReset)
+                    try supervisor.secondsToPrint("a", since: left, .seconds(2))
+                    try supervisor.expectOriginalCode("a", image, ["tick", "print_scalar"])
+                    try supervisor.expectTicking("a", image)
+                }
+                let after = try supervisor.statusAtOnce("a")
+                #expect(after.stubPID == before.stubPID && after.workerPID == before.workerPID)
+            }
+        }
+
+        private func leave(_ port: UInt16, in cutOff: CutOff, byReset: Bool) throws -> Double {
+            let client = try RSPClient(.port(port))
+            try client.attach()
+            let tick = String(try image.address(of: "tick"), radix: 16)
+            let start = String(image.entry, radix: 16)
+            try #expect(client.ask("Z0,\(tick),1") == "OK")
+            try #expect(client.ask("vCont;c").contains("swbreak"))
+            try Ticker.printsNext(client, image)
+            switch cutOff {
+            case .reply:
+                // More than the connection holds while nobody reads.
+                let question = RSPClient.packet(Array("m\(start),e00".utf8))
+                var stuck = 0
+                while stuck < 20 {
+                    stuck = client.sendSome(question) > 0 ? 0 : stuck + 1
+                    if stuck > 0 { _ = client.breaks(within: .milliseconds(1)) }
+                }
+            case .packet: client.send(raw: Array("$M\(tick),8:0000".utf8))
+            case .resume:
+                try #expect(client.ask("z0,\(tick),1") == "OK")
+                // In the guest's image, not in its path.
+                try #expect(client.ask("Z0,\(start),1") == "OK")
+                client.send("vCont;c")
+            case .kill: client.send("k")
+            }
+            if byReset { client.endByReset() }
+            return wallClockSeconds()
         }
 
         @Test

@@ -23,6 +23,12 @@ extension IntegrationTests {
                 "GET /?\(body) HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: \(body)\r\n\r\n",
                 "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
                     + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)",
+                "OPTIONS /\(body) HTTP/1.1\r\nAccess-Control-Request-Method: \(body)\r\n\r\n",
+                "GET / HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: \(body)\r\n\r\n\(body)",
+                "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\(body)",
+                // TLS, of which a server's name is what a page's author likes.
+                "\u{16}\u{3}\u{1}\(body)",
+                "\r\n\(body)",
             ].map { Array($0.utf8) }
         }()
 
@@ -46,6 +52,55 @@ extension IntegrationTests {
                 try supervisor.stopping("a") { client in
                     try #expect(client.readRegister(16) == image.entry)
                 }
+            }
+        }
+
+        @Test(arguments: Driver.present)
+        func `nothing that a refused client sends first changes the guest`(
+            driver: Driver
+        ) throws {
+            let port = try RunningSupervisor.freePort()
+            let entry = SandboxEntry("a", "counter", on: driver, port: port)
+            try RunningSupervisor.with([entry]) { supervisor in
+                try supervisor.waitForHeldGuest("a")
+                let first = try RSPClient(.port(port))
+                try first.attach()
+                let tick = String(try image.address(of: "tick"), radix: 16)
+                let ticks = String(try image.address(of: "ticks"), radix: 16)
+                let packets = [
+                    "g", "m\(tick),8", "M\(ticks),8:0100000000000000", "Z0,\(tick),1", "c",
+                    "vCont;c", "vCont;s", "s", "k", "vKill;400001", "D", "D1",
+                    "P10=0000000000000000",
+                    "vRun;", "R00", "qRcmd,64756d70",
+                ].map { RSPClient.packet(Array($0.utf8)) }
+                let all = Array(packets.joined())
+                let before = try first.ask("g")
+                for segment in packets + [all, [3] + all, [3, 3, 3]] + Self.requests {
+                    let second = try RSPClient(.port(port))
+                    second.send(raw: segment)
+                    second.endSending()
+                    // Words or nothing, and nothing else.
+                    let answer = try? second.receive()
+                    let words = "E.another debugger is attached (127.0.0.1:"
+                    #expect(answer?.hasPrefix(words) ?? true, "\(answer ?? "")")
+                    #expect(throws: HarnessError.self) { try second.receive(.milliseconds(10)) }
+                    try #expect(first.ask("g") == before)
+                    try #expect(first.readWord(at: image.address(of: "ticks")) == 0)
+                }
+                // The guest still runs only when its client wants it to, and then stops only so.
+                first.send("vCont;c")
+                for segment in packets + [all, [3], [3, 3, 3]] + Self.requests {
+                    let second = try RSPClient(.port(port))
+                    second.send(raw: segment)
+                    second.endSending()
+                    _ = second.isClosed(within: .seconds(5))
+                }
+                #expect(throws: HarnessError.self) { try first.receive(.milliseconds(50)) }
+                first.send(raw: [3])
+                try #expect(first.receive().hasPrefix("T02"))
+                try first.detach()
+                try supervisor.expectTicking("a", image)
+                try supervisor.expectOriginalCode("a", image, ["tick"])
             }
         }
 

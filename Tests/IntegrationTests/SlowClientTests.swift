@@ -121,5 +121,40 @@ extension IntegrationTests {
                 try #expect(supervisor.statusAtOnce("a").stubPID == stub)
             }
         }
+
+        @Test(
+            .enabled(if: NetworkNamespaces.areUsable, "needs root and the program ip"),
+            arguments: [false, true])
+        func `F9: the client's machine is gone while the guest steps or runs: it goes on`(
+            runs: Bool
+        ) throws {
+            let network = try NetworkNamespaces()
+            var entry = SandboxEntry("a", Ticker.guest, port: 9001)
+            entry.debug.address = network.serverAddress
+            entry.debug.allowRemote = true
+            try RunningSupervisor.with([entry], starter: network.inServer) { supervisor in
+                try supervisor.waitForHeldGuest("a")
+                let stub = try supervisor.statusAtOnce("a").stubPID
+                let gdb = try InteractiveGDB(
+                    symbols: image.path, host: network.serverAddress, port: 9001,
+                    starter: network.inClient)
+                try gdb.command("break *_start")
+                // One step after the other: what the stub sent last is on its way for ever.
+                try supervisor.waitForWork("a") {
+                    gdb.begin(runs ? "continue" : "stepi 1000000000")
+                }
+                let gone = wallClockSeconds()
+                try network.cutClientOff()
+                try supervisor.waitForEvent("a", "debug.detached", .seconds(70))
+                let seconds = wallClockSeconds() - gone
+                print(
+                    "F9: a client gone while the guest", runs ? "ran" : "stepped",
+                    "was given up after", [seconds].text, "s")
+                #expect((20...62).contains(seconds))
+                try supervisor.expectTicking("a", image)
+                try supervisor.expectOriginalCode("a", image, ["tick", "_start"])
+                try #expect(supervisor.statusAtOnce("a").stubPID == stub)
+            }
+        }
     }
 }
