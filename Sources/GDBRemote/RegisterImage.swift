@@ -66,7 +66,7 @@ package struct RegisterImage: Sendable {
     }
 
     /// Whether register `number` can be shown.
-    private func isAvailable(_ number: Int) -> Bool {
+    package func isAvailable(_ number: Int) -> Bool {
         switch number {
         case RegisterLayout.kernelGSBase: hasKernelGSBase
         case RegisterLayout.fxsave: hasExtended

@@ -209,6 +209,7 @@ extension DebugSession {
         }
         send(.attach, as: .attach)
         guest = .attaching
+        facts = nil
         deadlines.halt = Deadlines.Halt(
             repeatAt: now + Deadlines.haltTime, giveUpAt: now + Deadlines.haltTime)
     }

@@ -217,6 +217,10 @@ extension DebugSession {
             }
         }
         guard registerLayout.range(of: number) != nil else { return reply(.malformed) }
+        // lldb would show the `x` of unavailable bytes as digits of its own making.
+        guard !features.contains(.lldb) || image.isAvailable(Int(number)) else {
+            return reply(.notSupported)
+        }
         reply { encoder in
             encoder.start()
             _ = image.append(register: number, to: &encoder)

@@ -69,7 +69,10 @@ extension DebugSession {
 
     /// Whether the answer depends on the guest (and not only on this session).
     private func needsWorker(_ body: [UInt8]) -> Bool {
-        (try? Command(body: body))?.needsGuest ?? false
+        guard let command = try? Command(body: body) else { return false }
+        // What registers there are is one of the facts that the worker tells at once.
+        if case .readObject(.targetDescription, _, _) = command { return facts == nil }
+        return command.needsGuest
     }
 
     private func endsSession(_ body: [UInt8]) -> Bool {
@@ -151,9 +154,7 @@ extension Command {
             .readRegisters, .writeRegisters, .readRegister, .writeRegister, .saveRegisters,
             .restoreRegisters, .readMemory, .writeMemory, .checksumMemory, .searchMemory,
             .describeRegion, .insertBreakpoint, .removeBreakpoint, .insertWatchpoint,
-            .removeWatchpoint, .resume, .sectionOffsets,
-            // What registers there are is one of the facts that come when the guest stands.
-            .readObject(.targetDescription, _, _):
+            .removeWatchpoint, .resume, .sectionOffsets:
             true
         case .monitor(let text): MonitorCommand(text).needsGuest
         case .unsupported, .supportedFeatures, .startNoAckMode, .enable, .extendedMode, .echo,

@@ -74,7 +74,8 @@ extension IntegrationTests {
         }
 
         @Test(arguments: Driver.present)
-        func `stepi over a page that is copied ends at the next instruction`(driver: Driver) throws {
+        func `stepi over a page that is copied ends at the next instruction`(driver: Driver) throws
+        {
             let commands = (0..<4).flatMap { _ in ["stepi", "info symbol $pc"] }
             let (text, _) = try debug(
                 "tests/kernel", driver, ["hbreak main", "continue"] + commands + ["detach"])

@@ -156,6 +156,14 @@ struct LLDBTests {
         #expect(conversation.client("QRestoreRegisterState:1") != [.says("OK")])
     }
 
+    @Test func `a register that cannot be shown is an error, not digits`() {
+        var conversation = Conversation.stopped(
+            extended: nil, features: "qSupported:xmlRegisters=i386")
+        conversation.client("QThreadSuffixSupported")
+        #expect(conversation.client("p38;thread:0001;") == [.says("E13")])
+        #expect(conversation.client("p10;thread:0001;") == [.says("0010400000000000")])
+    }
+
     @Test func `saved registers do not grow without end`() {
         var conversation = lldb()
         for number in 1...16 {

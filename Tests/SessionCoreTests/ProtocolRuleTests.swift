@@ -321,7 +321,7 @@ struct ProtocolRuleTests {
         "QListThreadsInStopReply", "QEnableErrorStrings", "qProcessInfo", "vCont?", "qC",
         "qfThreadInfo", "qsThreadInfo", "qAttached", "Hg0", "Hc-1", "T1", "qSymbol::", "!",
         "qThreadExtraInfo,1", "qWatchpointSupportInfo:", "qEcho:1", "qTStatus", "vFile:setfs:0",
-        "qXfer:features:read:target.xml:0,1000", "qXfer:threads:read::0,1000", "qRcmd,68656c70",
+        "qXfer:threads:read::0,1000", "qRcmd,68656c70",
         "qXfer:exec-file:read::0,1000", "qVAttachOrWaitSupported", "qStructuredDataPlugins",
         "QStartNoAckMode",
     ])
@@ -339,6 +339,15 @@ struct ProtocolRuleTests {
         // And between the worker's two messages.
         conversation.worker(.attached(.example))
         #expect((conversation.client(question).last?.byteCount ?? 0) > 4)
+    }
+
+    @Test func `rule 9: registers are described once the driver is known, halted or not`() {
+        var conversation = Conversation()
+        conversation.happens(.clientConnected)
+        let question = "qXfer:features:read:target.xml:0,5"
+        #expect(conversation.client(question).last == .says("+"))
+        #expect(conversation.worker(.attached(.example)) == [.says("m<?xml")])
+        #expect(conversation.client(question) == [.says("+", "m<?xml")])
     }
 
     // MARK: 10: after `W` and `X` the client closes first.

@@ -154,7 +154,8 @@ extension VCPULoopTests {
         @Test func `a guest that runs is not started anew`() throws {
             let bench = try WorkerBench()
             let stub = try bench.connectStub()
-            bench.start([NopMachine.wait, NopMachine.wait, NopMachine.wait, 0xF4], .plain)
+            // One for each request that may kick it, and more.
+            bench.start([UInt8](repeating: NopMachine.wait, count: 64) + [0xF4], .plain)
             for request in [
                 DebugRequest.restartGuest, .describeRegion(start), .inspect(.status),
                 .readPhysicalMemory(place, byteCount: 1), .writePhysicalMemory(place, [1]),
