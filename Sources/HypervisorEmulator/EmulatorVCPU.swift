@@ -60,6 +60,7 @@ final class EmulatorVCPU: VirtualCPU {
         var vector = cunicorn_vector()
         (vector.control, vector.tag, vector.mxcsr) = (0x37F, 0xFFFF, 0x1F80)
         try engine.setVector(vector)
+        try engine.setKernelGSBase(0)
         areTranslationsStale = true
         isCodeStale = true
     }
@@ -200,6 +201,12 @@ final class EmulatorVCPU: VirtualCPU {
             let address = try breakpointInstruction()
         {
             return .debug(.softwareBreakpoint(address))
+        }
+        // A breakpoint comes before the fault of a fetch, as it does with debug registers.
+        if vector == GuestException.pageFault, mode == .continue,
+            let hit = watches.breakpoint(at: try engine.general.rip)
+        {
+            return .debug(hit)
         }
         let exception = GuestException(
             vector: vector, errorCode: isSoftware ? 0 : errorCode, isSoftware: isSoftware)

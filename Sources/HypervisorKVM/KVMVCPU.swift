@@ -135,10 +135,14 @@ import LinuxSystem
 
     package func reset() throws(HypervisorError) {
         // An access that ended the last run is finished by the next KVM_RUN, which moves RIP: that may
-        // not happen to the registers that come now. One access is at most a few pieces.
-        for _ in 0..<Self.accessPiecesMax where try enterWithoutRunning() == .interrupted { break }
+        // not happen to the registers that come now. Each piece of an access is an exit of its own.
+        var pieces = 0
+        while try enterWithoutRunning() == .exited, pieces < Self.accessPiecesMax { pieces += 1 }
         var xsave = kvm_xsave.reset
         try call(.setXSave, &xsave)
+        var base = KVMModelSpecificRegister.kernelGSBase(0)
+        // A KVM without that register has nothing to forget.
+        _ = try call(.setModelSpecific, &base)
         guard access == .sharedPage else { return }
         page.clearEvents()
         unseen.insert(.events)

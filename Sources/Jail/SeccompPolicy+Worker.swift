@@ -18,6 +18,14 @@ extension SeccompPolicy {
         ]
     }
 
+    /// The emulator's library keeps tables that it enlarges with realloc, large ones in their place.
+    static var emulator: [CallRule] {
+        [CallRule("mremap", .flags(3, required: 0, optional: mayMove))]
+    }
+
+    /// MREMAP_MAYMOVE, which Swift's Glibc module lacks.
+    private static let mayMove: Int32 = 1
+
     /// The requests of a running guest, each only on the descriptor it is for.
     ///
     /// Memory is among them: its sizes are known only after the image was read.

@@ -11,7 +11,7 @@ enum SeccompPolicy {
     static func calls(of role: ConfinedRole, processID: Int32) -> [CallRule] {
         switch role {
         case .workerKVM: common(processID) + worker(processID) + kvm + sanitizer
-        case .workerEmulator: common(processID) + worker(processID) + sanitizer
+        case .workerEmulator: common(processID) + worker(processID) + emulator + sanitizer
         case .stub: common(processID) + stub + sanitizer
         }
     }
@@ -40,7 +40,6 @@ enum SeccompPolicy {
             CallRule(
                 "mmap", .flags(2, required: 0, optional: PROT_READ | PROT_WRITE),
                 .flags(3, required: anonymous, optional: harmless)),
-            CallRule("mremap", .flags(3, required: 0, optional: mayMove)),
             CallRule("poll", .atMost(1, polledMax)),
             CallRule(
                 "recvfrom", .atMost(0, descriptorMax), .flags(3, required: receiveFlags), .null(4)),
@@ -54,8 +53,6 @@ enum SeccompPolicy {
     private static let futexWake: UInt64 = 1
     /// CLOCK_TAI, the last of the system's own.
     private static let clockMax: UInt64 = 11
-    /// MREMAP_MAYMOVE, which Swift's Glibc module lacks.
-    private static let mayMove: Int32 = 1
     /// Descriptors in one poll; the stub has eight.
     private static let polledMax: UInt64 = 8
     private static let descriptorMax = openFilesMax - 1

@@ -4,7 +4,7 @@ import HummingbirdCore
 import LinuxSystem
 import Logging
 import NIOCore
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// How many connections each user has to the control socket; pure.
 struct ControlPlaces {
@@ -47,7 +47,7 @@ struct ControlPlaces {
 final class ControlGate: ServerChildChannel {
     private let http: HTTP1Channel
     private let log: Logger
-    private let places = Mutex(ControlPlaces())
+    private let places = NIOLockedValueBox(ControlPlaces())
 
     init(_ http: HTTP1Channel, log: Logger) {
         self.http = http
@@ -60,15 +60,15 @@ final class ControlGate: ServerChildChannel {
 
     func handle(value: HTTP1Channel.Value, logger: Logger) async {
         let userID = await peerUserID(value.channel)
-        guard let userID, places.withLock({ $0.enter(userID) }) else {
+        guard let userID, places.withLockedValue({ $0.enter(userID) }) else {
             return await refuse(value, userID)
         }
-        defer { places.withLock { $0.leave(userID) } }
+        defer { places.withLockedValue { $0.leave(userID) } }
         await http.handle(value: value, logger: logger)
     }
 
     private func refuse(_ value: HTTP1Channel.Value, _ userID: UInt32?) async {
-        let count = places.withLock { $0.refusalsToReport(at: monotonicNanoseconds()) }
+        let count = places.withLockedValue { $0.refusalsToReport(at: monotonicNanoseconds()) }
         if let count {
             log.warning(
                 "control.refused", sandbox: nil,

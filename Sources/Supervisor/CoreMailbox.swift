@@ -1,5 +1,5 @@
 package import LinuxSystem
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The one way from the control server's threads to the supervision loop.
 ///
@@ -23,7 +23,7 @@ package final class CoreMailbox: SupervisorCore {
         var controlProblem: String?
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
     private let wakeUp: WakeUp
 
     package init() throws(SystemCallError) {
@@ -35,7 +35,7 @@ package final class CoreMailbox: SupervisorCore {
 
     package func ask(_ request: ControlRequest) async -> ControlReply {
         await withCheckedContinuation { continuation in
-            let refusal: String? = state.withLock { state in
+            let refusal: String? = state.withLockedValue { state in
                 guard !state.isClosed else { return "the supervisor is stopping" }
                 guard state.questions.count < Self.questionsMax else { return "too many requests" }
                 state.questions.append(Question(request: request, continuation: continuation))
@@ -48,7 +48,7 @@ package final class CoreMailbox: SupervisorCore {
 
     func take() -> [Question] {
         wakeUp.clear()
-        return state.withLock { state in
+        return state.withLockedValue { state in
             defer { state.questions = [] }
             return state.questions
         }
@@ -56,7 +56,7 @@ package final class CoreMailbox: SupervisorCore {
 
     /// Refuses everything from now on, also what waits.
     func close() {
-        let left = state.withLock { state in
+        let left = state.withLockedValue { state in
             state.isClosed = true
             defer { state.questions = [] }
             return state.questions
@@ -66,13 +66,13 @@ package final class CoreMailbox: SupervisorCore {
 
     func controlServerEnded(_ problem: String?) {
         guard let problem else { return }
-        state.withLock { $0.controlProblem = problem }
+        state.withLockedValue { $0.controlProblem = problem }
         wakeUp.raise()
     }
 
     /// Why the control server is gone, once.
     func controlProblem() -> String? {
-        state.withLock { state in
+        state.withLockedValue { state in
             defer { state.controlProblem = nil }
             return state.controlProblem
         }

@@ -3,7 +3,7 @@ import GuestModel
 import LinuxSystem
 package import Logging
 package import SandboxConfig
-import Synchronization
+import NIOConcurrencyHelpers
 import WireProtocol
 
 /// The supervisor's log handler: one line a record on standard error.
@@ -66,11 +66,11 @@ package struct SupervisorLogHandler: LogHandler {
         var isLineOpen = false
     }
 
-    private static let gap = Mutex(Gap())
+    private static let gap = NIOLockedValueBox(Gap())
 
     /// Writes a line or drops it; before the next one that goes it says how many were dropped.
     private static func write(_ line: String, lostLine: (Int) -> String) {
-        gap.withLock { gap in
+        gap.withLockedValue { gap in
             var text = gap.isLineOpen ? "\n" : ""
             if gap.lostRecords > 0 { text += lostLine(gap.lostRecords) }
             text += line

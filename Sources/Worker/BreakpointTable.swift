@@ -2,7 +2,8 @@ import GuestModel
 import Hypervisor
 import WireProtocol
 
-/// The breakpoints and watchpoints of one debug session, and the bytes under those that are patched into memory.
+/// The breakpoints and watchpoints of one debug session, and the bytes under those that are patched
+/// into memory.
 ///
 /// Patching happens in guest memory only for drivers that need it; the client never sees it: reads
 /// show the original byte, writes change the original byte. A breakpoint belongs to a virtual address:
@@ -17,7 +18,8 @@ struct BreakpointTable {
     /// Whether a debugger is there to be told of the guest's own `int3`.
     private var hasClient = false
     private var hardware: [GuestVirtualAddress] = []
-    /// Where each is patched into memory; nil where the driver needs no patch.
+    /// Where each is patched into memory; nil where the driver needs no patch, and where a patch would
+    /// be of no use: what may not be executed faults before it is looked at. That takes a debug register.
     private var software: [GuestVirtualAddress: GuestPhysicalAddress?] = [:]
     /// In the order in which they came.
     private var watchpoints: [Watchpoint] = []
@@ -62,14 +64,15 @@ struct BreakpointTable {
         }
     }
 
-    /// Patches the byte at `address`; answers where it is, or nil when the driver needs no patch.
+    /// Patches the byte at `address`; answers where it is, or nil when there is to be no patch.
     private mutating func patch(
         at address: GuestVirtualAddress, in guest: Guest
     ) throws(DebugRefusal) -> GuestPhysicalAddress? {
-        guard let place = guest.physicalAddress(of: address),
-            let byte = guest.memory.readUInt8(at: place)
+        guard let translation = guest.translation(of: address),
+            let byte = guest.memory.readUInt8(at: translation.physicalAddress)
         else { throw .notMapped }
-        guard guest.vcpu.patchesSoftwareBreakpoints else { return nil }
+        let place = translation.physicalAddress
+        guard guest.vcpu.patchesSoftwareBreakpoints, translation.isExecutable else { return nil }
         guard originals[place] == nil else { return place }
         guard guest.memory.write([Self.breakpointInstruction], at: place) else { throw .notMapped }
         originals[place] = byte
@@ -259,6 +262,11 @@ struct BreakpointTable {
             software: software.keys.filter { $0 != skipped }, watchpoints: watchpoints,
             catchesBreakpointInstruction: hasClient)
         // A driver that patches nothing has room for any number; else a debug register is needed.
+        if guest.vcpu.patchesSoftwareBreakpoints {
+            // gdb puts the return address of a function that it calls onto the stack.
+            let unpatched = software.filter { $0.value == nil && $0.key != skipped }
+            breakpoints.hardware += unpatched.keys
+        }
         guard let ownStop, ownStop != skipped, !contains(ownStop) else { return breakpoints }
         if guest.vcpu.patchesSoftwareBreakpoints {
             breakpoints.hardware.append(ownStop)

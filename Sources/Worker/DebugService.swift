@@ -187,11 +187,17 @@ extension VCPULoop {
 
     private func readExtendedState() {
         guard isStopped else { return send(.refused(.running)) }
-        if case .stopped(_, .reporting(let frame)) = activity {
-            return send(.extendedState(frame.extended))
-        }
         // A driver that fails here has nothing to show; the client sees <unavailable>.
-        send(.extendedState((try? guest.vcpu.readExtendedState()) ?? nil))
+        let own = (try? guest.vcpu.readExtendedState()) ?? nil
+        guard case .stopped(_, .reporting(let frame)) = activity, let saved = frame.extended else {
+            return send(.extendedState(own))
+        }
+        // What the handler has not saved is still in the vCPU.
+        send(
+            .extendedState(
+                ExtendedState(
+                    fxsave: saved.bytes, upperYMM: own?.upperYMM,
+                    kernelGSBase: own?.kernelGSBase)))
     }
 
     private func writeMemory(
@@ -267,13 +273,15 @@ extension VCPULoop {
         let code = GuestVirtualAddress(general.rip & ~63)
         append(window: code, byteCount: Self.codeWindowBytes, to: &windows)
         append(
-            window: GuestVirtualAddress(general.rsp), byteCount: Self.stackWindowBytes, to: &windows
+            // gdb reads whole lines of 64 bytes.
+            window: GuestVirtualAddress(general.rsp & ~63), byteCount: Self.stackWindowBytes,
+            to: &windows
         )
         return StopEvent(reason: reason, state: state, windows: windows)
     }
 
     private static let codeWindowBytes = 128
-    private static let stackWindowBytes = 384
+    private static let stackWindowBytes = 448
 
     private func append(
         window start: GuestVirtualAddress, byteCount: Int, to windows: inout [MemoryWindow]

@@ -165,7 +165,11 @@ final class Guest {
 
     /// Where `address` lies in physical memory, when there is memory behind it.
     func physicalAddress(of address: GuestVirtualAddress) -> GuestPhysicalAddress? {
-        PageWalk.translate(address, system: state.system, memory: memory)?.physicalAddress
+        translation(of: address)?.physicalAddress
+    }
+
+    func translation(of address: GuestVirtualAddress) -> Translation? {
+        PageWalk.translate(address, system: state.system, memory: memory)
     }
 }
 

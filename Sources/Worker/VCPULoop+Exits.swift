@@ -15,7 +15,8 @@ extension VCPULoop {
             try refresh()
             guestHalted()
         case .debug(.hardwareBreakpoint(let address)):
-            try stopAfterRefresh(.hardwareBreakpoint(address))
+            let kind = breakpoints.kind(at: address) ?? .hardware
+            try stopAfterRefresh(.breakpoint(kind, address))
         case .debug(.softwareBreakpoint(let address)):
             if breakpoints.kind(at: address) == .software {
                 try stopAfterRefresh(.softwareBreakpoint(address))

@@ -49,6 +49,22 @@ extension IntegrationTests {
         }
 
         @Test(arguments: Driver.present)
+        func `gdb calls a function of the guest, which comes back over the stack`(
+            driver: Driver
+        ) throws {
+            let text = try debug(
+                driver,
+                [
+                    "break advance", "continue", "delete", "print ticks", "call (void)tick()",
+                    "call (void)tick()", "print ticks", "bt 1", "stepi", "detach",
+                ], file: image.path)
+            #expect(text.contains("$1 = 0"), "\(text)")
+            #expect(text.contains("$2 = 2"), "\(text)")
+            #expect(text.contains(#/#0 +advance \(/#), "\(text)")
+            #expect(text.contains("detached"), "\(text)")
+        }
+
+        @Test(arguments: Driver.present)
         func `the one thread has a name`(driver: Driver) throws {
             let text = try debug(driver, ["info threads", "detach"], file: image.path)
             #expect(text.contains("\"vcpu0\""), "\(text)")

@@ -112,7 +112,7 @@ extension IntegrationTests {
                 try supervisor.waitForHeldGuest("a")
                 let client = try RSPClient(supervisor.debugSocket("a"))
                 try client.attach()
-                let end = try client.ask("c")
+                let end = try client.resume("c")
                 #expect(end.hasPrefix("X"), "\(end)")
                 _ = try supervisor.waitForEvent("a", "sandbox.state", containing: "-> failed")
             }

@@ -16,7 +16,7 @@ extension IntegrationTests {
                 try supervisor.waitForHeldGuest("a")
                 let client = try RSPClient(supervisor.debugSocket("a"))
                 try client.attach()
-                let stop = try client.ask("c")
+                let stop = try client.resume("c")
                 #expect(stop.hasPrefix("T0b"), "\(stop)")
                 try supervisor.waitForEvent("a", "sandbox.state", containing: "-> crashed")
                 try body(supervisor, client)

@@ -321,7 +321,7 @@ extension IntegrationTests {
                     "qSupported:multiprocess+;swbreak+;hwbreak+;qRelocInsn+", "vCont?",
                     "vMustReplyEmpty", "QStartNoAckMode", "Hgp0.0", "qTStatus", "qfThreadInfo",
                     "qsThreadInfo", "qAttached:1", "qC", "qHostInfo", "qProcessInfo",
-                    "qXfer:features:read:target.xml:0,1000", "qThreadExtraInfo,1", "qEcho:7",
+                    "qThreadExtraInfo,1", "qEcho:7",
                     "qSymbol::", "qWatchpointSupportInfo:",
                 ] {
                     try client.ask(question, .seconds(1))

@@ -278,7 +278,7 @@ after_out:
     outl    %eax, %dx
     cli
     hlt
-    .size   main, . - main
+// No size: gdb would show every place as one of `main`, and not by its own name.
 
     .globl  dispatch
 dispatch:

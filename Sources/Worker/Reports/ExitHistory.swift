@@ -70,7 +70,7 @@ extension VMExit {
             "hardware breakpoint at \(address.rawValue.hex)"
         case .debug(.softwareBreakpoint(let address)): "int3 at \(address.rawValue.hex)"
         case .debug(.watchpoint(let kind, let address)):
-            "\(kind) of watched memory at \(address.rawValue.hex)"
+            "\(kind) watchpoint at \(address.rawValue.hex)"
         case .debug(.guest): "debug trap of the guest's own"
         case .shutdown: "triple fault"
         case .interrupted: "interrupted by the host"

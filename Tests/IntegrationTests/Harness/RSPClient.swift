@@ -177,6 +177,13 @@ final class RSPClient {
         return try receive(duration)
     }
 
+    /// Sends a packet that lets the guest go, and waits for the stop; words for a user come before it.
+    func resume(_ body: String, _ duration: Duration = .seconds(5)) throws -> String {
+        var reply = try ask(body, duration)
+        while reply.hasPrefix("O") { reply = try receive(duration) }
+        return reply
+    }
+
     // MARK: - Sessions
 
     /// Begins a session and answers why the guest stands.

@@ -135,9 +135,11 @@ final class RunningSupervisor {
     deinit { end() }
 
     /// Puts every process into a trace of its own, for `tools/coverage`.
+    ///
+    /// With `-D` strace stands aside, so that signals go to the supervisor and not to strace.
     private static let tracer: [String] = {
         let folder = ProcessInfo.processInfo.environment["HYPERLIGHT_TRACES"]
-        return folder.map { ["strace", "-ff", "-qq", "-o", $0 + "/trace"] } ?? []
+        return folder.map { ["strace", "-D", "-ff", "-qq", "-o", $0 + "/trace"] } ?? []
     }()
 
     /// Runs `body` with a supervisor that is gone afterwards, with all its children.
