@@ -12,7 +12,7 @@
 // are more than a stub's control group, and look like a leak where a test measures growth.
 // halt_on_error=1: also a program that a test kills in the end has told of its race by ending early.
 // atexit_sleep_ms=0: else the end waits for a race that other threads might still have; workers and
-// stubs have none.
+// stubs have none. report_thread_leaks=0: a thread of NIO ends beside the program, and nobody joins it.
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -26,7 +26,8 @@ const char *__asan_default_options(void) {
 const char *__tsan_default_options(void);
 __attribute__((disable_sanitizer_instrumentation)) const char *__tsan_default_options(void) {
     return "symbolize=0:use_sigaltstack=0:color=never:"
-           "use_madv_dontdump=0:handle_segv=0:halt_on_error=1:atexit_sleep_ms=0";
+           "use_madv_dontdump=0:handle_segv=0:halt_on_error=1:atexit_sleep_ms=0:"
+           "report_thread_leaks=0";
 }
 #endif
 #endif
