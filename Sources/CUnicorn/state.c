@@ -214,6 +214,9 @@ int cunicorn_learn_layout(cunicorn_engine *engine) {
     int error = find_places(engine);
     if (!error) error = reset_places(engine);
     if (!error) error = try_places(engine);
+    // As after a reset, which the library leaves out in part.
     const cunicorn_general general = {.rflags = 2};
-    return error ? error : cunicorn_set_general(engine, &general);
+    const cunicorn_vector vector = {.control = 0x37f, .tag = 0xffff, .mxcsr = 0x1f80};
+    if (!error) error = cunicorn_set_general(engine, &general);
+    return error ? error : cunicorn_set_vector(engine, &vector);
 }

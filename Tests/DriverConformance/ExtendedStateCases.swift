@@ -3,6 +3,20 @@ import Hypervisor
 
 /// x87, SSE, AVX and the kernel GS base, as the host reads and writes them.
 let extendedStateCases: [ConformanceCase] = [
+    ConformanceCase("x87 and SSE begin as after a reset", needs: .sse) { guest in
+        let state = try guest.extended()
+        try expectEqual(Array(state.bytes[0..<5]), [0x7F, 0x03, 0, 0, 0], "x87 control words")
+        try expectEqual(state.mxcsr, 0x1F80, "MXCSR")
+        try expectEqual(state.bytes[32..<416].allSatisfy { $0 == 0 }, true, "the rest is zero")
+        try guest.load([
+            0x0F, 0xAE, 0x1F,  // stmxcsr [rdi]
+            0xD9, 0x7F, 0x04,  // fnstcw [rdi + 4]
+            0xF4,  // hlt
+        ]) { $0.rdi = TestMemory.data }
+        try guest.expect(.halted)
+        try expectEqual(
+            try guest.word(at: TestMemory.data), 0x037F_0000_1F80, "as the guest sees it")
+    },
     ConformanceCase("extended state reads back as written", needs: .sse) { guest in
         try guest.vcpu.write(try written())
         try guest.expectWritten("at once")
