@@ -24,7 +24,7 @@ package struct ExceptionFrame: Hashable, Sendable {
 
     /// Reads the frame; nil when none can be there.
     ///
-    /// - Parameter handler: the vCPU's registers as it writes the first word to the abort port.
+    /// `handler` are the vCPU's registers as it writes the first word to the abort port.
     package init?(in handler: VCPUState, memory: some PhysicalMemory) {
         // A guest that writes such a word from elsewhere has no frame: what lies there is old.
         let depth = Self.start.rawValue &- handler.general.rsp

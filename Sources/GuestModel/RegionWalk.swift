@@ -40,9 +40,8 @@ package struct RegionWalk<Memory: PhysicalMemory> {
         noExecuteBit = PageWalk.noExecuteBit(system)
     }
 
-    /// The region or the hole that `address` lies in.
-    ///
-    /// - Parameter entriesMax: how many table entries it may read in each direction.
+    /// The region or the hole that `address` lies in; it reads at most `entriesMax` table entries in
+    /// each direction.
     package mutating func region(
         around address: GuestVirtualAddress, entriesMax: Int = 1 << 17
     ) -> MappedRegion? {

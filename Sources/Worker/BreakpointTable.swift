@@ -18,8 +18,9 @@ struct BreakpointTable {
     /// Whether a debugger is there to be told of the guest's own `int3`.
     private var hasClient = false
     private var hardware: [GuestVirtualAddress] = []
-    /// Where each is patched into memory; nil where the driver needs no patch, and where a patch would
-    /// be of no use: what may not be executed faults before it is looked at. That takes a debug register.
+    /// Where each is patched into memory; nil where the driver needs no patch or a patch is of no use.
+    ///
+    /// What may not be executed faults before its bytes are looked at: that takes a debug register.
     private var software: [GuestVirtualAddress: GuestPhysicalAddress?] = [:]
     /// In the order in which they came.
     private var watchpoints: [Watchpoint] = []
