@@ -215,11 +215,16 @@ extension IntegrationTests {
                 }
                 let after = try supervisor.statusAtOnce("a")
                 #expect(after.stubPID == before.stubPID && after.workerPID == before.workerPID)
+                // It was the client who left.
+                let reasons = Set(supervisor.log.filter { $0.event == "debug.detached" }.map(\.msg))
+                #expect(
+                    reasons.isSubset(of: ["connection lost", "detached by the client"]),
+                    "\(reasons)")
             }
         }
 
         private func leave(_ port: UInt16, in cutOff: CutOff, byReset: Bool) throws -> Double {
-            let client = try RSPClient(.port(port))
+            let client = try RSPClient(.port(port), takesLittle: true)
             try client.attach()
             let tick = String(try image.address(of: "tick"), radix: 16)
             let start = String(image.entry, radix: 16)
@@ -228,13 +233,12 @@ extension IntegrationTests {
             try Ticker.printsNext(client, image)
             switch cutOff {
             case .reply:
-                // More than the connection holds while nobody reads.
-                let question = RSPClient.packet(Array("m\(start),e00".utf8))
-                var stuck = 0
-                while stuck < 20 {
-                    stuck = client.sendSome(question) > 0 ? 0 : stuck + 1
-                    if stuck > 0 { _ = client.breaks(within: .milliseconds(1)) }
-                }
+                // About 900 KiB, which is more than the connection holds while nobody reads, and
+                // less than a stub keeps.
+                let question = RSPClient.packet(
+                    Array("qXfer:features:read:target.xml:0,3000".utf8))
+                client.send(raw: Array(repeatElement(question, count: 80).joined()))
+                #expect(client.hears(within: .seconds(5)))
             case .packet: client.send(raw: Array("$M\(tick),8:0000".utf8))
             case .resume:
                 try #expect(client.ask("z0,\(tick),1") == "OK")

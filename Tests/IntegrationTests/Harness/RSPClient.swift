@@ -13,17 +13,24 @@ final class RSPClient {
     }
 
     /// Connects; says nothing yet.
-    init(_ address: Address) throws {
+    ///
+    /// With `takesLittle` the system keeps only a few KiB of what a client has not read.
+    init(_ address: Address, takesLittle: Bool = false) throws {
         switch address {
-        case .port(let port): descriptor = try Self.connect(port: port)
+        case .port(let port):
+            descriptor = try Self.connect(port: port, takesLittle: takesLittle)
         case .path(let path): descriptor = try Self.connect(path: path)
         }
     }
 
     deinit { close(descriptor) }
 
-    private static func connect(port: UInt16) throws -> Int32 {
+    private static func connect(port: UInt16, takesLittle: Bool) throws -> Int32 {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        if takesLittle {
+            var byteCount: Int32 = 4096
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &byteCount, socklen_t(4))
+        }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = port.bigEndian
@@ -117,6 +124,12 @@ final class RSPClient {
             if recv(descriptor, &buffer, buffer.count, 0) <= 0 { return true }
         }
         return false
+    }
+
+    /// Waits, without reading, until there is something to read.
+    func hears(within duration: Duration) -> Bool {
+        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&entry, 1, Deadline.after(duration).milliseconds) == 1
     }
 
     /// No more comes from this client; it still hears what comes to it.
