@@ -107,7 +107,9 @@ struct ControlServerTests {
             var held: [Int32] = []
             defer { for descriptor in held { close(descriptor) } }
             for _ in 0..<ControlLimits.connectionsPerUserMax {
-                held.append(try RawClient(path: path).connected())
+                // An answer shows that this one has its place: connections are let in side by side,
+                // and one that comes later may be before it.
+                held.append(try await RawClient(path: path).answered())
             }
             let start = ContinuousClock.now
             for _ in 0..<20 {
@@ -222,10 +224,33 @@ struct RawClient: Sendable {
         }
     }
 
+    /// A connection that has had one answer and stays open.
+    func answered() async throws -> Int32 {
+        let descriptor = try connected()
+        let first = try await NIOSingletons.posixBlockingThreadPool.runIfActive {
+            send(descriptor, Array("GET /v1/sandboxes HTTP/1.1\r\nHost: x\r\n\r\n".utf8))
+            var answer = [UInt8](repeating: 0, count: 4096)
+            return read(descriptor, &answer, answer.count)
+        }
+        guard first > 0 else { throw CallFailed(code: errno) }
+        return descriptor
+    }
+
     func connected() throws -> Int32 { try socket { connect($0, $1, $2) } }
     func bound() throws -> Int32 { try socket { bind($0, $1, $2) } }
 
     private func blockingExchange(_ descriptor: Int32, _ bytes: [UInt8]) -> String {
+        send(descriptor, bytes)
+        var answer: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while case let count = read(descriptor, &chunk, chunk.count), count > 0 {
+            answer.append(contentsOf: chunk.prefix(count))
+        }
+        return String(decoding: answer, as: UTF8.self)
+    }
+
+    /// Sends what the server takes; no call on this socket waits longer than five seconds.
+    private func send(_ descriptor: Int32, _ bytes: [UInt8]) {
         var limit = timeval(tv_sec: 5, tv_usec: 0)
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
             setsockopt(
@@ -234,18 +259,12 @@ struct RawClient: Sendable {
         var rest = bytes[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes {
-                send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
             // The server may answer and close before it has read all.
             guard count > 0 else { break }
             rest = rest.dropFirst(count)
         }
-        var answer: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 4096)
-        while case let count = read(descriptor, &chunk, chunk.count), count > 0 {
-            answer.append(contentsOf: chunk.prefix(count))
-        }
-        return String(decoding: answer, as: UTF8.self)
     }
 
     private func socket(
