@@ -81,7 +81,7 @@ package struct RegisterImage: Sendable {
 
     /// Changes one register.
     ///
-    /// Selectors and control registers take only the value they have.
+    /// Selectors, and control registers but CR2, take only the value they have.
     package mutating func write(
         register number: UInt64, _ value: [UInt8]
     ) throws(WriteError) {
@@ -109,11 +109,13 @@ package struct RegisterImage: Sendable {
     }
 
     private func isWritable(_ number: Int) -> Bool {
-        !RegisterLayout.segmentSelectors.contains(number)
-            && !RegisterLayout.control.contains(number)
+        // A page fault of a called function changes CR2, and the client puts it back.
+        number == RegisterLayout.cr2
+            || !RegisterLayout.segmentSelectors.contains(number)
+                && !RegisterLayout.control.contains(number)
     }
 
-    /// `old` with the general registers and the FS and GS bases of this image.
+    /// `old` with the general registers, the FS and GS bases and CR2 of this image.
     package func state(replacing old: VCPUState) -> VCPUState {
         var state = old
         for (index, field) in Self.generalFields.enumerated() {
@@ -124,6 +126,7 @@ package struct RegisterImage: Sendable {
         state.general.rflags = old.general.rflags & ~0xFFFF_FFFF | flags
         state.system.fs.base = number(at: 536, byteCount: 8)
         state.system.gs.base = number(at: 544, byteCount: 8)
+        state.system.cr2 = number(at: 568, byteCount: 8)
         return state
     }
 

@@ -8,6 +8,7 @@ package struct RegisterLayout: Hashable, Sendable {
     package static let fsBase = 57
     package static let gsBase = 58
     package static let kernelGSBase = 59
+    static let cr2 = 61
 
     /// Whether the upper halves of the YMM registers are there, behind all others.
     package let hasAVX: Bool

@@ -183,10 +183,10 @@ extension DebugSession {
         state.general = saved.state.general
         state.system.fs.base = saved.state.system.fs.base
         state.system.gs.base = saved.state.system.gs.base
-        let write = StateWrite(
-            general: state.general, fsBase: state.system.fs.base, gsBase: state.system.gs.base,
-            extended: saved.extended)
-        send(.writeState(write), as: .stateWrite(state, saved.extended))
+        state.system.cr2 = saved.state.system.cr2
+        send(
+            .writeState(StateWrite(state, extended: saved.extended)),
+            as: .stateWrite(state, saved.extended))
     }
 
     /// The registers that this session's client was told of.
@@ -256,11 +256,9 @@ extension DebugSession {
         let state = image.state(replacing: stopped.state)
         let newExtended = extended.map { image.extended(replacing: $0) }
         guard state.system == stopped.state.system, newExtended == extended else {
-            let write = StateWrite(
-                general: state.general, fsBase: state.system.fs.base,
-                gsBase: state.system.gs.base,
-                extended: newExtended == extended ? nil : newExtended)
-            return send(.writeState(write), as: .stateWrite(state, write.extended))
+            let changed = newExtended == extended ? nil : newExtended
+            return send(
+                .writeState(StateWrite(state, extended: changed)), as: .stateWrite(state, changed))
         }
         guard state != stopped.state else { return reply("OK") }
         send(.writeRegisters(state.general), as: .registerWrite(state, thenResume: nil))

@@ -38,6 +38,7 @@ extension DebugRequest {
             writer.append(write.general)
             writer.append(write.fsBase)
             writer.append(write.gsBase)
+            writer.append(write.cr2)
             writer.append(write.extended)
         case .insertBreakpoint(let kind, let address), .removeBreakpoint(let kind, let address):
             writer.append(kind.rawValue)
@@ -82,7 +83,8 @@ extension DebugRequest {
             self = .writeState(
                 StateWrite(
                     general: try reader.readRegisterFile(), fsBase: try reader.readUInt64(),
-                    gsBase: try reader.readUInt64(), extended: try reader.readExtendedState()))
+                    gsBase: try reader.readUInt64(), cr2: try reader.readUInt64(),
+                    extended: try reader.readExtendedState()))
         case 12: self = .insertWatchpoint(try reader.readWatchpoint())
         case 13: self = .removeWatchpoint(try reader.readWatchpoint())
         case 14: self = .describeRegion(try reader.readVirtualAddress())

@@ -68,16 +68,26 @@ package struct StateWrite: Hashable, Sendable {
     package var general: RegisterFile
     package var fsBase: UInt64
     package var gsBase: UInt64
+    package var cr2: UInt64
     /// Nil: x87 and SSE registers, and what goes with them, stay as they are.
     package var extended: ExtendedState?
 
     package init(
-        general: RegisterFile, fsBase: UInt64, gsBase: UInt64, extended: ExtendedState?
+        general: RegisterFile, fsBase: UInt64, gsBase: UInt64, cr2: UInt64,
+        extended: ExtendedState?
     ) {
         self.general = general
         self.fsBase = fsBase
         self.gsBase = gsBase
+        self.cr2 = cr2
         self.extended = extended
+    }
+
+    /// Of `state`, what a client may write.
+    package init(_ state: VCPUState, extended: ExtendedState?) {
+        self.init(
+            general: state.general, fsBase: state.system.fs.base, gsBase: state.system.gs.base,
+            cr2: state.system.cr2, extended: extended)
     }
 }
 

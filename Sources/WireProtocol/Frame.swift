@@ -11,7 +11,7 @@
 /// Numbers that all programs must agree on.
 package enum WireLimits {
     /// Changes with every incompatible change of a message.
-    package static let protocolVersion: UInt32 = 3
+    package static let protocolVersion: UInt32 = 4
     package static let headerBytes = 8
     package static let payloadBytesMax = 128 * 1024
     package static let frameBytesMax = headerBytes + payloadBytesMax

@@ -130,6 +130,7 @@ final class Guest {
         var system = state.system
         system.fs.base = write.fsBase
         system.gs.base = write.gsBase
+        system.cr2 = write.cr2
         if system != state.system {
             try vcpu.write(system)
             state.system = system

@@ -148,7 +148,7 @@ struct LLDBTests {
         #expect(conversation.client("QSaveRegisterState") == [.says("2")])
         let state = VCPUState.example
         let write = StateWrite(
-            general: state.general, fsBase: 0, gsBase: 0, extended: .example)
+            general: state.general, fsBase: 0, gsBase: 0, cr2: 0, extended: .example)
         #expect(
             conversation.client("QRestoreRegisterState:1;thread:0001;")
                 == [.sendToWorker(.writeState(write))])

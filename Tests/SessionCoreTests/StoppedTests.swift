@@ -167,12 +167,24 @@ struct RegisterSessionTests {
 
     @Test func `a written FS base goes through to the worker and is read back`() {
         var conversation = Conversation.stopped()
-        let state = VCPUState.example
-        let write = StateWrite(
-            general: state.general, fsBase: 0x1122, gsBase: state.system.gs.base, extended: nil)
+        var state = VCPUState.example
+        state.system.fs.base = 0x1122
+        let write = StateWrite(state, extended: nil)
         #expect(conversation.client("P39=2211000000000000") == [.sendToWorker(.writeState(write))])
         #expect(conversation.worker(.done) == [.says("OK")])
         #expect(conversation.client("p39") == [.says("2211000000000000")])
+    }
+
+    @Test func `CR2 takes what a client puts back after a called function, CR3 does not`() {
+        var conversation = Conversation.stopped()
+        var state = VCPUState.example
+        state.system.cr2 = 0x1122
+        #expect(
+            conversation.client("P3d=2211000000000000")
+                == [.sendToWorker(.writeState(StateWrite(state, extended: nil)))])
+        #expect(conversation.worker(.done) == [.says("OK")])
+        #expect(conversation.client("p3d") == [.says("2211000000000000")])
+        #expect(conversation.client("P3e=2211000000000000") == [.says("E0d")])
     }
 
     @Test func `a written SSE register goes through to the worker and is read back`() throws {
@@ -182,8 +194,7 @@ struct RegisterSessionTests {
         var bytes = try #require(ExtendedState.example).bytes
         bytes.replaceSubrange(160..<176, with: [UInt8](repeating: 0x5A, count: 16))
         let write = StateWrite(
-            general: state.general, fsBase: state.system.fs.base, gsBase: state.system.gs.base,
-            extended: ExtendedState(fxsave: bytes))
+            state, extended: ExtendedState(fxsave: bytes))
         let value = String(repeating: "5a", count: 16)
         #expect(conversation.client("P28=\(value)") == [.sendToWorker(.writeState(write))])
         #expect(conversation.worker(.done) == [.says("OK")])
@@ -199,7 +210,7 @@ struct RegisterSessionTests {
         let state = VCPUState.example
         let upper = [UInt8](repeating: 0x5A, count: 16) + [UInt8](repeating: 0x11, count: 240)
         let write = StateWrite(
-            general: state.general, fsBase: state.system.fs.base, gsBase: state.system.gs.base,
+            state,
             extended: ExtendedState(
                 fxsave: [UInt8](repeating: 0, count: 512), upperYMM: upper, kernelGSBase: 0x10))
         let value = String(repeating: "5a", count: 16)
@@ -221,7 +232,7 @@ struct RegisterSessionTests {
         #expect(conversation.client("p3b") == [.says("1000000000000000")])
         let state = VCPUState.example
         let write = StateWrite(
-            general: state.general, fsBase: state.system.fs.base, gsBase: state.system.gs.base,
+            state,
             extended: ExtendedState(
                 fxsave: [UInt8](repeating: 0, count: 512),
                 upperYMM: [UInt8](repeating: 0x11, count: 256), kernelGSBase: 0x2000))

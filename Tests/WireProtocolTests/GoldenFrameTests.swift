@@ -41,7 +41,7 @@ import WireProtocol
     @Test func `hello of a worker`() {
         let fields = [
             "2d01", "0000", "18000000",
-            "03000000",  // protocol version
+            "04000000",  // protocol version
             "03000000",  // length of the build id
             "616263",  // "abc"
             "07",  // Landlock ABI

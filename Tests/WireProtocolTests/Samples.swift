@@ -9,10 +9,13 @@ enum Samples {
             .readMemory(GuestVirtualAddress(0), byteCount: UInt32(WireLimits.memoryBytesMax)),
             .writeMemory(GuestVirtualAddress(0x1000), [0xCC, 0, 0xFF]),
             .writeMemory(GuestVirtualAddress(0x1000), []), .writeRegisters(registers),
-            .writeState(StateWrite(general: registers, fsBase: 1, gsBase: .max, extended: nil)),
             .writeState(
-                StateWrite(general: registers, fsBase: 1, gsBase: 2, extended: extendedState)),
-            .writeState(StateWrite(general: registers, fsBase: 1, gsBase: 2, extended: withAVX)),
+                StateWrite(general: registers, fsBase: 1, gsBase: .max, cr2: 3, extended: nil)),
+            .writeState(
+                StateWrite(
+                    general: registers, fsBase: 1, gsBase: 2, cr2: .max, extended: extendedState)),
+            .writeState(
+                StateWrite(general: registers, fsBase: 1, gsBase: 2, cr2: .max, extended: withAVX)),
             .readExtendedState, .insertBreakpoint(.software, GuestVirtualAddress(0x401000)),
             .insertBreakpoint(.hardware, GuestVirtualAddress(.max)),
             .removeBreakpoint(.hardware, GuestVirtualAddress(0x401000)), .resume(.continue),

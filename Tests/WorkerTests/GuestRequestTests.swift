@@ -173,7 +173,7 @@ extension VCPULoopTests {
             settings.isDebugReadOnly = true
             try withGuest([0x90, 0x90, 0x90, 0xF4], settings) { _, stub in
                 let write = StateWrite(
-                    general: RegisterFile(), fsBase: 0, gsBase: 0, extended: nil)
+                    general: RegisterFile(), fsBase: 0, gsBase: 0, cr2: 0, extended: nil)
                 for request in [
                     DebugRequest.writeMemory(start, [1]), .writePhysicalMemory(place, [1]),
                     .writeRegisters(RegisterFile()), .writeState(write), .restartGuest,

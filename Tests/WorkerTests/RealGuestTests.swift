@@ -64,7 +64,7 @@ extension VCPULoopTests {
                 var changed = state.bytes
                 (changed[0], changed[160]) = (0x7E, 0xAA)
                 let write = StateWrite(
-                    general: session.state.general, fsBase: 0x1000, gsBase: 0,
+                    general: session.state.general, fsBase: 0x1000, gsBase: 0, cr2: 0x2000,
                     extended: ExtendedState(fxsave: changed))
                 try #expect(session.stub.ask(.writeState(write)) == .done)
             }

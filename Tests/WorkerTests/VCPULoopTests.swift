@@ -220,7 +220,8 @@ private let watched: Watchpoint = {
             let extended = ExtendedState(fxsave: zeros, kernelGSBase: base)
             var general = RegisterFile()
             general.rip = start.rawValue
-            let write = StateWrite(general: general, fsBase: 0, gsBase: 0, extended: extended)
+            let write = StateWrite(
+                general: general, fsBase: 0, gsBase: 0, cr2: 0, extended: extended)
             #expect(try stub.ask(.writeState(write)) == reply)
         }
         let read = ExtendedState(fxsave: zeros, kernelGSBase: .max)

@@ -7,6 +7,8 @@ from prompt import MARK, Prompt
 from steps import Interrupted, Signal, Step
 
 WATCHPOINTS = "data watchpoints"
+# Without it a driver shows no registers of x87 and SSE, and what it reads with them.
+SSE = "SSE in ring 0"
 STOPPED = r"stop reason = |Process \d+ exited|^error: "
 # These come back at once, and the stop is told later.
 RESUMING = re.compile(r"(continue|next|step|stepi|finish|gdb-remote .*|process kill)$")
@@ -43,10 +45,11 @@ def main_session(facts):
     return [
         Step("attach", [ATTACH, "image lookup --address $pc"],
              [r"Process \d+ stopped", r"`_start"], forbid=[r"error:"]),
-        Step("registers", ["register read", "register read rip cr0 efer k_gs_base",
-                           "register read --all"],
+        Step("registers", ["register read", "register read rip cr0 efer", "register read --all"],
              [r"\brax = 0x", r"\brip = 0x[0-9a-f]+ .*`_start", r"\bcr0 = ", r"\bfs_base = "],
              forbid=[r"error:"]),
+        Step("more-registers", ["register read k_gs_base mxcsr"],
+             [r"\bk_gs_base = 0x0+$", r"\bmxcsr = 0x0*1f80$"], needs=SSE, refusal=r"error:"),
         Step("break-name", ["breakpoint set --name tick", "continue"],
              [r"where = .*`tick", HIT, r"`tick at counter\.c:"], forbid=["warning:"]),
         Step("bt", ["bt"], [r"frame #0: .*`tick", r"frame #1: .*`advance", r"frame #2: .*`step",
@@ -98,7 +101,7 @@ def main_session(facts):
              cleanup=["watchpoint delete"]),
         Step("Ctrl-C", ["breakpoint delete", Interrupted("continue", "resuming"), "thread list"],
              [r"stop reason = signal SIGINT", r"thread #1"]),
-        Step("monitor", ["process plugin packet monitor help"], [r"^help\b"]),
+        Step("monitor", ["process plugin packet monitor help"], [r"^ +help\b"]),
         Step("detach", ["breakpoint set --name tick", "continue", "detach"],
              [HIT, r"Process \d+ detached"], leaves=True),
         Step("re-attach", [ATTACH, "bt"], [r"frame #\d+: .*`guest_main"]),
