@@ -14,7 +14,7 @@ struct LLDBTests {
         return conversation
     }
 
-    private static let triple = hexText("x86_64-unknown-unknown-elf")
+    private static let triple = hexText("x86_64")
 
     @Test func `host and process are described as bare metal`() {
         var conversation = lldb()

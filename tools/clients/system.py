@@ -133,7 +133,7 @@ class Probe:
         self.connection = socket.create_connection(("127.0.0.1", port), 5)
         self.connection.settimeout(10)
         self.received = b""
-        self.ask("qSupported:multiprocess+;swbreak+;hwbreak+;qRelocInsn+")
+        self.ask("qSupported:multiprocess+;swbreak+;hwbreak+")
 
     def ask(self, body):
         data = body.encode()
