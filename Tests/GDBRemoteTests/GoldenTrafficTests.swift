@@ -3,72 +3,98 @@ import GDBRemote
 import GuestModel
 import Testing
 
-/// Traffic recorded from a real gdb: see the files in `Golden`.
+/// Traffic recorded from real debuggers: see the files in `Golden`.
 struct GoldenTrafficTests {
     private struct Line {
         let isFromClient: Bool
         let body: [UInt8]
+
+        var text: String { String(decoding: body, as: UTF8.self) }
     }
 
-    private let lines: [Line]
+    static let gdbs = ["gdb-13", "gdb-13-mi", "gdb-16", "gdb-17", "gdb-18", "gdb-18-dap"]
+    static let lldbs = ["lldb-14", "lldb-16", "lldb-19", "lldb-19-dap", "lldb-22", "lldb-23"]
 
-    init() throws {
+    private func lines(of client: String) throws -> [Line] {
         let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-            .appendingPathComponent("Golden/gdb13-counter.rsp")
-        lines = try String(contentsOf: file, encoding: .utf8).split(separator: "\n")
+            .appendingPathComponent("Golden/\(client)-counter-pie.rsp")
+        return try String(contentsOf: file, encoding: .utf8).split(separator: "\n")
             .filter { $0.dropFirst(2).hasPrefix("$") }
             .map { Line(isFromClient: $0.hasPrefix("> "), body: Self.bytes(of: $0.dropFirst(3))) }
     }
 
-    @Test func `nothing that gdb sends is malformed`() throws {
-        let bodies = lines.filter(\.isFromClient).map(\.body)
+    @Test(arguments: gdbs + lldbs)
+    func `nothing that a client sends is malformed`(_ client: String) throws {
+        let bodies = try lines(of: client).filter(\.isFromClient).map(\.body)
         #expect(bodies.count > 80)
         for body in bodies { _ = try Command(body: Self.unescaped(body)) }
     }
 
-    @Test func `gdb is denied only what it can do without`() throws {
-        let denied = try lines.filter(\.isFromClient).map(\.body)
-            .filter { try Command(body: Self.unescaped($0)) == .unsupported }
-        let names = Set(denied.map { String(decoding: $0, as: UTF8.self) })
-        #expect(names == ["vMustReplyEmpty", "qTStatus"])
+    @Test func `clients are denied only what they can do without`() throws {
+        var denied: Set<String> = []
+        for client in Self.gdbs + Self.lldbs {
+            let bodies = try lines(of: client).filter(\.isFromClient).map(\.body)
+            for body in bodies where try Command(body: Self.unescaped(body)) == .unsupported {
+                denied.insert(String(decoding: body, as: UTF8.self))
+            }
+        }
+        #expect(denied.sorted() == Self.dispensable)
     }
 
-    @Test func `the description of the target is what was sent`() throws {
+    /// What asks for things that a guest has none of, or what an empty answer is right for.
+    private static let dispensable = [
+        "jThreadExtendedInfo:", "qExecAndArgs", "qStructuredDataPlugins", "qTStatus",
+        "qVAttachOrWaitSupported", "vMustReplyEmpty",
+    ]
+
+    @Test(arguments: gdbs)
+    func `the description of the target is what was sent`(_ client: String) throws {
         var sent: [UInt8] = []
+        let lines = try lines(of: client)
         for (line, next) in zip(lines, lines.dropFirst()) where line.isFromClient {
             guard case .readObject(.targetDescription, let offset, _) = try Command(body: line.body)
             else {
                 continue
             }
+            // Each connection reads it anew.
+            if offset == 0 { sent = [] }
             #expect(offset == sent.count)
             sent += next.body.dropFirst()
         }
         #expect(sent == TargetDescription.bytes(for: RegisterLayout(hasAVX: false)))
     }
 
-    @Test func `every stop names its registers as we write them`() throws {
-        let stops = lines.filter { !$0.isFromClient && $0.body.starts(with: "T05".utf8) }
+    @Test(arguments: gdbs)
+    func `every stop names its registers as we write them`(_ client: String) throws {
+        let stops = try lines(of: client)
+            .filter { !$0.isFromClient && $0.body.first == UInt8(ascii: "T") }
+            .filter { !$0.text.hasPrefix("TextSeg") }
         #expect(stops.count > 4)
         for stop in stops {
-            let text = String(decoding: stop.body, as: UTF8.self)
             var registers = RegisterFile()
-            registers.rip = try Self.register("10", in: text)
-            registers.rbp = try Self.register("6", in: text)
-            registers.rsp = try Self.register("7", in: text)
-            registers.rflags = try Self.register("11", in: text)
-            let reason = Self.reason(of: text, at: registers.rip)
+            registers.rip = try Self.register("10", in: stop.text)
+            registers.rbp = try Self.register("6", in: stop.text)
+            registers.rsp = try Self.register("7", in: stop.text)
+            registers.rflags = try Self.register("11", in: stop.text)
+            let reason = Self.reason(of: stop.text, at: registers.rip)
             let again = framed {
                 $0.packet(
                     .stopped(reason), registers: registers, identity: identity,
                     features: [.multiprocess, .softwareBreakReason, .hardwareBreakReason])
             }
-            #expect(again.dropFirst().dropLast(3) == text)
+            #expect(again.dropFirst().dropLast(3) == stop.text)
         }
     }
 
     private static func reason(of text: String, at rip: UInt64) -> StopReason {
         if text.contains("swbreak:;") { return .softwareBreakpoint(.init(rip)) }
         if text.contains("hwbreak:;") { return .hardwareBreakpoint(.init(rip)) }
+        if text.hasPrefix("T02") { return .interrupted }
+        for (name, kind) in [("T05watch", WatchKind.write), ("T05awatch", .access)]
+        where text.hasPrefix(name) {
+            let digits = text.dropFirst(name.count + 1).prefix { $0 != ";" }
+            return .watchpoint(kind, .init(UInt64(digits, radix: 16) ?? 0))
+        }
         return .stepped
     }
 

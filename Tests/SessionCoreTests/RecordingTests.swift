@@ -1,11 +1,18 @@
 import SessionCore
 import Testing
 
+/// Real debuggers, played to the session again: it must say what it said to them.
 struct RecordingTests {
-    @Test func `a recorded gdb gets every answer again`() throws {
-        let recording = try Recording(named: "gdb13-counter.rsp")
-        #expect(recording.exchanges.count > 90)
-        var conversation = Conversation()
+    @Test(arguments: ["gdb-13", "gdb-13-mi", "gdb-16", "gdb-17", "gdb-18", "gdb-18-dap"])
+    func `a recorded gdb gets every answer again`(_ client: String) throws {
+        let sessions = try Recording.sessions(of: client + "-counter-pie.rsp")
+        #expect(!sessions.isEmpty)
+        for recording in sessions { try replay(recording) }
+    }
+
+    private func replay(_ recording: Recording) throws {
+        #expect(recording.exchanges.count > 20)
+        var conversation = Conversation(symbolFile: RecordedFile())
         conversation.happens(.clientConnected)
         for (index, exchange) in recording.exchanges.enumerated() {
             let said = try play(conversation.bytes(exchange.sent), index, recording, &conversation)
@@ -14,6 +21,14 @@ struct RecordingTests {
             let recorded = String(decoding: exchange.received, as: UTF8.self)
             #expect(answer == recorded, "\(question)")
         }
+    }
+
+    /// Only its name is asked for.
+    private struct RecordedFile: SymbolFile {
+        let name = "/guest/counter-pie"
+        let byteCount: UInt64 = 0
+
+        func read(at offset: UInt64, byteCount: Int) -> [UInt8]? { [] }
     }
 
     /// Does what the session wants until it wants no more; gives what the client heard.
@@ -31,6 +46,7 @@ struct RecordingTests {
                     actions += conversation.worker(reply)
                 }
             case .reportAttached: break
+            case .reportDetached(let reason) where reason == "detached by the client": break
             case .closeWorker, .closeClient, .reportDetached, .log, .exit:
                 Issue.record("\(action)")
             }
