@@ -2,7 +2,9 @@ package import GuestModel
 
 // Answers that describe the target to lldb.
 extension PacketEncoder {
-    /// The architecture alone. A vendor or a system, even "unknown", makes lldb drop the images of a
+    /// The architecture alone.
+    ///
+    /// A vendor or a system, even "unknown", makes lldb drop the images of a
     /// guest whose file names a system (Rust's say GNU), and Linux would make it look for a dynamic
     /// loader.
     private static let triple = "x86_64"
