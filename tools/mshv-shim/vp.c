@@ -8,7 +8,7 @@
 enum { VECTOR_DEBUG = 1, VECTOR_BREAKPOINT = 3 };
 enum { INSTRUCTION_INT3 = 0xcc, INSTRUCTION_HLT = 0xf4 };
 enum { FLAG_TRAP = 1 << 8 };
-enum { DR6_STEP = 1 << 14, DR6_STICKY = 0xe00f };
+enum { DR6_STICKY = 0xe00f };
 
 static bool is_intercepted(const struct vp *vp, unsigned vector) {
     return vp->partition->intercepts >> vector & 1;
@@ -132,8 +132,16 @@ static long write_registers(struct vp *vp) {
     return 0;
 }
 
+// HLT stops the guest without a step. Stepped, KVM's emulator goes over it, remembers that the guest
+// wanted to halt, and halts it behind the next instruction that is not stepped.
+static bool is_halt_ahead(struct vp *vp) {
+    uint8_t byte = 0;
+    return guest_read(vp, vp->regs->rip, &byte, 1) == 1 && byte == INSTRUCTION_HLT;
+}
+
 static long ask_debug(struct vp *vp) {
     struct kvm_guest_debug wanted = {0};
+    bool step = vp->stepping && !is_halt_ahead(vp);
     if (is_intercepted(vp, VECTOR_BREAKPOINT)) {
         wanted.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
     }
@@ -143,10 +151,10 @@ static long ask_debug(struct vp *vp) {
         memcpy(wanted.arch.debugreg, vp->debug.db, sizeof vp->debug.db);
         wanted.arch.debugreg[7] = vp->debug.dr7;
     }
-    if (vp->stepping) wanted.control |= KVM_GUESTDBG_SINGLESTEP;
+    if (step) wanted.control |= KVM_GUESTDBG_SINGLESTEP;
     bool is_same = memcmp(&wanted, &vp->asked, sizeof wanted) == 0;
-    if (is_same && !(vp->stepping && vp->dirty & SHADOW_REGS)) return 0;
-    if (vp->stepping) {
+    if (is_same && !(step && vp->dirty & SHADOW_REGS)) return 0;
+    if (step) {
         long result = write_registers(vp);
         if (result < 0) return result;
     }
@@ -164,10 +172,10 @@ static long write_state(struct vp *vp) {
     if (result < 0) return result;
 
     // TF belongs to the guest unless its exception is ours.
-    bool steps = vp->trap && is_intercepted(vp, VECTOR_DEBUG);
-    if (steps != vp->stepping) vp->dirty |= SHADOW_REGS;
-    vp->stepping = steps;
-    if (vp->trap && !steps) vp->regs->rflags |= FLAG_TRAP;
+    bool is_ours = vp->trap && is_intercepted(vp, VECTOR_DEBUG);
+    if (is_ours != vp->stepping) vp->dirty |= SHADOW_REGS;
+    vp->stepping = is_ours;
+    if (vp->trap && !is_ours) vp->regs->rflags |= FLAG_TRAP;
 
     result = ask_debug(vp);
     if (result < 0) return result;
@@ -260,15 +268,11 @@ static void stop_at_memory(struct vp *vp) {
     message_memory(vp, gpa, is_write ? HV_ACCESS_WRITE : HV_ACCESS_READ);
 }
 
-static void stop_at_debug(struct vp *vp, bool halt_ahead) {
+static void stop_at_debug(struct vp *vp) {
     if (vp->run->debug.arch.exception == VECTOR_BREAKPOINT) {
         return message_exception(vp, VECTOR_BREAKPOINT, 0);
     }
     uint64_t bits = vp->run->debug.arch.dr6 & DR6_STICKY;
-    // KVM's emulator steps over HLT; a processor halts.
-    if (halt_ahead && bits & DR6_STEP) {
-        return message_begin(vp, (uint32_t)HV_MESSAGE_HALT, sizeof(struct hv_intercept_header));
-    }
     if (know_debug(vp)) {
         vp->debug.dr6 |= bits;
         vp->dirty |= SHADOW_DEBUG;
@@ -303,11 +307,11 @@ static long stop_at_internal_error(struct vp *vp) {
     return 0;
 }
 
-static long make_message(struct vp *vp, bool halt_ahead) {
+static long make_message(struct vp *vp) {
     switch (vp->run->exit_reason) {
         case KVM_EXIT_IO: stop_at_io(vp); return 0;
         case KVM_EXIT_MMIO: stop_at_memory(vp); return 0;
-        case KVM_EXIT_DEBUG: stop_at_debug(vp, halt_ahead); return 0;
+        case KVM_EXIT_DEBUG: stop_at_debug(vp); return 0;
         case KVM_EXIT_INTERNAL_ERROR: return stop_at_internal_error(vp);
         case KVM_EXIT_HLT:
             message_begin(vp, (uint32_t)HV_MESSAGE_HALT, sizeof(struct hv_intercept_header));
@@ -329,10 +333,7 @@ static long make_message(struct vp *vp, bool halt_ahead) {
 static long run(struct vp *vp, void *buffer) {
     vp->explicit_suspend = vp->intercept_suspend = false;
     register_page_apply(vp);
-    uint8_t byte = 0;
     long result = write_state(vp);
-    bool halt_ahead = vp->stepping && guest_read(vp, vp->regs->rip, &byte, 1) == 1
-                      && byte == INSTRUCTION_HLT;
     if (result >= 0) result = enter(vp);
     if (result == -EINVAL) {
         // KVM looks at registers here, the hypervisor when it enters.
@@ -340,7 +341,7 @@ static long run(struct vp *vp, void *buffer) {
         message_begin(vp, (uint32_t)HV_MESSAGE_INVALID_REGISTER, sizeof(uint32_t));
         result = 0;
     } else if (result >= 0) {
-        result = make_message(vp, halt_ahead);
+        result = make_message(vp);
     }
     if (result == 0 || result == -EINTR) register_page_flush(vp);
     if (result < 0) {
