@@ -77,6 +77,13 @@ uint32_t guest_translate(struct vp *vp, uint64_t gva, uint64_t flags, uint64_t *
     return HV_TRANSLATED;
 }
 
+void *guest_place(struct vp *vp, uint64_t gva, size_t size, uint64_t flags) {
+    uint64_t gpa;
+    if ((gva & (MSHV_PAGE_SIZE - 1)) + size > MSHV_PAGE_SIZE) return NULL;
+    if (guest_translate(vp, gva, flags, &gpa) != HV_TRANSLATED) return NULL;
+    return host_place(vp->partition, gpa);
+}
+
 size_t guest_read(struct vp *vp, uint64_t gva, void *bytes, size_t count) {
     size_t done = 0;
     while (done < count) {

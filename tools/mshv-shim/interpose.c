@@ -183,6 +183,13 @@ EXPORTED int dup3(int old, int new, int flags) {
 }
 
 static int control(int fd, int command, long argument) {
+    if (command == F_GETOWN) {
+        // The bare call's answer for a process group looks like an error.
+        struct f_owner_ex owner;
+        long result = kernel_call(SYS_fcntl, fd, F_GETOWN_EX, (long)&owner, 0, 0, 0);
+        if (result < 0) return (int)result_of(result);
+        return owner.type == F_OWNER_PGRP ? -owner.pid : owner.pid;
+    }
     long result = kernel_call(SYS_fcntl, fd, command, argument, 0, 0, 0);
     if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) result = duplicated(fd, result);
     return (int)result_of(result);

@@ -119,7 +119,7 @@ void partition_release(struct partition *partition) {
 
 struct region *partition_region(struct partition *partition, uint64_t gpa) {
     uint64_t page = gpa / MSHV_PAGE_SIZE;
-    for (size_t i = 0; i < REGIONS_MAX; i++) {
+    for (size_t i = 0; i < partition->regions_used; i++) {
         struct region *region = &partition->regions[i];
         if (region->pages != 0 && page >= region->first_page
             && page - region->first_page < region->pages) {
@@ -174,6 +174,8 @@ static long map(struct partition *partition, const struct mshv_memory_region *me
         if (!region.bitmap) return -ENOMEM;
     }
     *free_place = region;
+    size_t used = (size_t)(free_place - partition->regions) + 1;
+    if (partition->regions_used < used) partition->regions_used = used;
     long result = set_slot(partition, free_place, pages);
     if (result < 0) {
         if (region.bitmap) kernel_munmap(region.bitmap, (pages + 63) / 64 * 8);

@@ -73,7 +73,7 @@ static uint16_t set_rflags(struct vp *vp, uint64_t value) {
 // --- Events ---------------------------------------------------------------------------------------
 
 enum { EVENT_INTERRUPT = 0, EVENT_NMI = 2, EVENT_EXCEPTION = 3, EVENT_SOFTWARE_EXCEPTION = 6 };
-enum { VECTOR_DEBUG = 1, VECTOR_NMI = 2, VECTOR_PAGE_FAULT = 14 };
+enum { VECTOR_DEBUG = 1, VECTOR_NMI = 2, VECTOR_BREAKPOINT = 3, VECTOR_PAGE_FAULT = 14 };
 
 static uint64_t interruption(uint64_t type, uint64_t vector, bool has_error, uint64_t error) {
     return 1 | type << 1 | (uint64_t)has_error << 4 | vector << 16 | (has_error ? error << 32 : 0);
@@ -81,6 +81,7 @@ static uint64_t interruption(uint64_t type, uint64_t vector, bool has_error, uin
 
 uint64_t interruption_out(const struct vp *vp) {
     const struct kvm_vcpu_events *events = vp->events;
+    if (vp->breakpoint) return interruption(EVENT_EXCEPTION, VECTOR_BREAKPOINT, false, 0);
     if (events->exception.injected) {
         return interruption(EVENT_EXCEPTION, events->exception.nr, events->exception.has_error_code,
                             events->exception.error_code);
@@ -102,20 +103,12 @@ static void begin_events(struct vp *vp) {
     vp->dirty |= SHADOW_EVENTS;
 }
 
-static void inject(struct vp *vp, uint8_t vector, bool has_error, uint32_t error) {
-    begin_events(vp);
-    memset(&vp->events->exception, 0, sizeof vp->events->exception);
-    vp->events->exception.injected = 1;
-    vp->events->exception.nr = vector;
-    vp->events->exception.has_error_code = has_error;
-    vp->events->exception.error_code = error;
-}
-
 static uint16_t set_interruption(struct vp *vp, uint64_t value) {
     uint8_t vector = (uint8_t)(value >> 16);
     uint64_t type = value >> 1 & 7;
     if (!(value & 1)) {
         begin_events(vp);
+        vp->breakpoint = false;
         vp->events->exception.injected = vp->events->interrupt.injected = 0;
         vp->events->nmi.injected = 0;
         return HV_SUCCESS;
@@ -135,10 +128,10 @@ static uint16_t set_interruption(struct vp *vp, uint64_t value) {
             // The processor pushes the address behind the instruction.
             vp->regs->rip += value >> 5 & 15;
             vp->dirty |= SHADOW_REGS;
-            inject(vp, vector, false, 0);
+            exception_inject(vp, vector, false, 0);
             return HV_SUCCESS;
         case EVENT_EXCEPTION:
-            inject(vp, vector, value >> 4 & 1, (uint32_t)(value >> 32));
+            exception_inject(vp, vector, value >> 4 & 1, (uint32_t)(value >> 32));
             return HV_SUCCESS;
         default: return HV_INVALID_REGISTER_VALUE;
     }
@@ -148,6 +141,7 @@ static uint16_t set_interruption(struct vp *vp, uint64_t value) {
 static uint16_t set_pending_event(struct vp *vp, const struct hv_value *value) {
     if (!(value->low & 1)) {
         begin_events(vp);
+        vp->breakpoint = false;
         vp->events->exception.injected = 0;
         return HV_SUCCESS;
     }
@@ -162,12 +156,13 @@ static uint16_t set_pending_event(struct vp *vp, const struct hv_value *value) {
         vp->debug.dr6 |= value->high & 0xe00f;
         vp->dirty |= SHADOW_DEBUG;
     }
-    inject(vp, (uint8_t)vector, value->low >> 8 & 1, (uint32_t)(value->low >> 32));
+    exception_inject(vp, (uint8_t)vector, value->low >> 8 & 1, (uint32_t)(value->low >> 32));
     return HV_SUCCESS;
 }
 
 static struct hv_value pending_event(const struct vp *vp) {
     struct hv_value out = {0, 0};
+    if (vp->breakpoint) out.low = 1 | VECTOR_BREAKPOINT << 16;
     if (!vp->events->exception.injected) return out;
     bool has_error = vp->events->exception.has_error_code;
     out.low = 1 | (uint64_t)has_error << 8 | (uint64_t)vp->events->exception.nr << 16

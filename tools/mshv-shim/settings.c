@@ -56,6 +56,7 @@ void settings_read(void) {
     settings.verbose = is_on("MSHV_SHIM_VERBOSE");
     settings.no_register_page = is_on("MSHV_SHIM_NO_REGISTER_PAGE");
     settings.old_kernel = is_on("MSHV_SHIM_OLD_KERNEL");
+    settings.no_shared_registers = is_on("MSHV_SHIM_NO_SHARED_REGISTERS");
     settings.fast = is_on("MSHV_SHIM_FAST");
     const char *every = getenv("MSHV_SHIM_EAGAIN_EVERY");
     if (every) settings.eagain_every = (uint32_t)strtoul(every, NULL, 0);

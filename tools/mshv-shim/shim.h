@@ -8,6 +8,7 @@
 //   hypercall.c  ROOT_HVCALL
 //   vp.c         VP requests: state pages, run, VP state
 //   registers.c  register names and the register page
+//   exception.c  exceptions that the monitor gives to the guest
 //   message.c    intercept messages
 //   guest.c      guest memory and page tables
 #pragma once
@@ -37,7 +38,7 @@ void *kernel_pages(size_t size);  // zeroed and private, or NULL
 // --- Settings -------------------------------------------------------------------------------------
 
 struct settings {
-    bool no_register_page, old_kernel, fast, verbose;
+    bool no_register_page, old_kernel, no_shared_registers, fast, verbose;
     uint32_t eagain_every;
     uint16_t status_code, status_call;
     uint32_t status_nth;
@@ -93,6 +94,7 @@ struct partition {
     struct mshv_hypercall again;  // what was sent away with EAGAIN
     uint32_t status_calls;
     struct vp *vps[MSHV_MAX_VPS];
+    size_t regions_used;  // none behind
     struct region regions[REGIONS_MAX];
     struct {  // struct kvm_cpuid2, which ends in a variable array
         uint32_t count, pad;
@@ -135,6 +137,7 @@ struct vp {
         struct kvm_vcpu_events events;
     } own;
     bool trap;
+    bool breakpoint;  // a #BP to deliver at the next run, which KVM cannot be trusted with
     struct kvm_debugregs debug;
     uint8_t xsave[4096] __attribute__((aligned(64)));
     uint64_t xcr0;
@@ -165,6 +168,9 @@ long vp_mmap(struct vp *vp, void *place, size_t size, int protection, int flags,
 void vp_destroy(struct vp *vp);
 uint64_t vp_rflags(const struct vp *vp);
 
+void exception_inject(struct vp *vp, uint8_t vector, bool has_error, uint32_t error);
+void exception_deliver_breakpoint(struct vp *vp);
+
 bool know_debug(struct vp *vp);
 bool know_xsave(struct vp *vp);
 uint16_t register_get(struct vp *vp, uint32_t name, struct hv_value *value);
@@ -187,6 +193,7 @@ void message_memory(struct vp *vp, uint64_t gpa, uint8_t access);
 void message_exception(struct vp *vp, uint16_t vector, uint64_t parameter);
 void message_unsupported(struct vp *vp, uint64_t parameter);
 
+void *guest_place(struct vp *vp, uint64_t gva, size_t size, uint64_t flags);
 size_t guest_read(struct vp *vp, uint64_t gva, void *bytes, size_t count);
 uint32_t guest_translate(struct vp *vp, uint64_t gva, uint64_t flags, uint64_t *gpa);
 

@@ -73,8 +73,9 @@ long vp_create(struct partition *partition, uint32_t index) {
     vp->partition = partition;
     vp->index = index;
     pthread_mutex_init(&vp->mutex, NULL);
-    vp->synced = kernel_ioctl(machine, KVM_CHECK_EXTENSION, (void *)KVM_CAP_SYNC_REGS)
-                 == KVM_SYNC_X86_VALID_FIELDS;
+    vp->synced = !settings.no_shared_registers
+                 && kernel_ioctl(machine, KVM_CHECK_EXTENSION, (void *)KVM_CAP_SYNC_REGS)
+                        == KVM_SYNC_X86_VALID_FIELDS;
     vp->run_size = partition->run_size;
     long fd = kernel_ioctl(machine, KVM_CREATE_VCPU, (void *)(uintptr_t)index);
     if (fd < 0) {
@@ -171,6 +172,7 @@ static long write_state(struct vp *vp) {
     if (result >= 0 && vp->dirty & SHADOW_XSAVE) result = ask(vp, KVM_SET_XSAVE, vp->xsave);
     if (result < 0) return result;
 
+    exception_deliver_breakpoint(vp);
     // TF belongs to the guest unless its exception is ours.
     bool is_ours = vp->trap && is_intercepted(vp, VECTOR_DEBUG);
     if (is_ours != vp->stepping) vp->dirty |= SHADOW_REGS;
