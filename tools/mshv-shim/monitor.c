@@ -998,6 +998,17 @@ static void confine(const char *codes) {
     check(done, "confined: any other request would end this here");
 }
 
+// A confined program still may not hand out memory that it cannot write.
+static void check_confined_memory(void) {
+    void *spare = mmap(NULL, 0x4000, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    check_same((uint64_t)map(0x2000000, spare, 0x4000, 0), EFAULT,
+               "host memory that is not writable is refused");
+    mprotect(spare, 0x4000, PROT_READ | PROT_WRITE);
+    check_same((uint64_t)map(0x2000000, spare, 0x4000, 0), 0, "it is mapped once it is");
+    check_same((uint64_t)map(0x2000000, spare, 0x4000, MSHV_MEMORY_UNMAP), 0, "and unmapped");
+    munmap(spare, 0x4000);
+}
+
 // --- The whole ------------------------------------------------------------------------------------
 
 int main(int count, char **arguments) {
@@ -1035,6 +1046,7 @@ int main(int count, char **arguments) {
     check_pages();
     check_memory_arguments();
     if (codes) confine(codes);
+    if (codes) check_confined_memory();
     map_guest();
     check_call_arguments();
     check_special();
