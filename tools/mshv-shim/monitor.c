@@ -726,10 +726,22 @@ static void check_injection(void) {
     check(error == 0 && message.type == (uint32_t)HV_MESSAGE_IO_PORT && get(RBX) == CODE + 2,
           "an int3 that nobody intercepts is the guest's");
 
+    START(0x0f, 0x0b);  // ud2
+    run_to((uint32_t)HV_MESSAGE_IO_PORT, "a #UD is the guest's");
+    check_same(get(RBX), CODE, "with the address of the instruction");
+    START(0x48, 0x8b, 0x01);  // mov rax, [rcx]
+    set(RCX, NOT_PRESENT + 8);
+    run_to((uint32_t)HV_MESSAGE_IO_PORT, "a #PF is the guest's");
+    check(get(RBX) == 0 && get(HV_CR2) == NOT_PRESENT + 8, "with its error code and its address");
+
     memset(memory + IDT, 0, 4096);
+    START(0x0f, 0x0b);
+    run_to((uint32_t)HV_MESSAGE_UNRECOVERABLE, "without a handler it is a triple fault");
+    START(0x90, 0xf4);
+    run_to((uint32_t)HV_MESSAGE_HALT, "after which the guest can be set going again");
     START(0x90, 0xf4);
     inject(13, true, 0, 0);
-    run_to((uint32_t)HV_MESSAGE_UNRECOVERABLE, "an exception without a handler is a triple fault");
+    run_to((uint32_t)HV_MESSAGE_UNRECOVERABLE, "an injected exception without a handler is a triple fault");
     check(get(HV_RIP) - CODE < 16, "registers can be read after it");
     intercept(HV_INTERCEPT_EXCEPTION, 1, 0);
 }
