@@ -36,7 +36,9 @@ static struct vp *borrow_vp(struct call *call, uint32_t index, uint16_t *status)
         *status = HV_INVALID_VP_INDEX;
         return NULL;
     }
-    if (vp != call->locked && pthread_mutex_trylock(&vp->mutex) != 0) {
+    // Other requests are short; a confined process may have no call to wait with.
+    while (vp != call->locked && pthread_mutex_trylock(&vp->mutex) != 0) {
+        if (!__atomic_load_n(&vp->running, __ATOMIC_ACQUIRE)) continue;
         trace("hypercall %#x while VP %u runs", call->arguments->code, index);
         *status = HV_INVALID_VP_STATE;
         return NULL;

@@ -144,7 +144,7 @@ struct vp {
     uint32_t known, dirty;  // of enum shadow
 
     struct kvm_guest_debug asked;  // what KVM_SET_GUEST_DEBUG was told last
-    bool stepping, explicit_suspend, intercept_suspend;
+    bool running, stepping, explicit_suspend, intercept_suspend;
 };
 
 #define object_container(pointer, type) \

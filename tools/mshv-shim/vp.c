@@ -423,7 +423,12 @@ static long vp_state(struct vp *vp, struct mshv_vp_state *state, bool set) {
 
 long vp_ioctl(struct vp *vp, uint32_t request, void *argument) {
     switch (request) {
-        case MSHV_RUN_VP: return run(vp, argument);
+        case MSHV_RUN_VP: {
+            __atomic_store_n(&vp->running, true, __ATOMIC_RELEASE);
+            long result = run(vp, argument);
+            __atomic_store_n(&vp->running, false, __ATOMIC_RELEASE);
+            return result;
+        }
         case MSHV_GET_VP_STATE: return vp_state(vp, argument, false);
         case MSHV_SET_VP_STATE: return vp_state(vp, argument, true);
         case MSHV_ROOT_HVCALL: return hypercall(vp->partition, vp, argument);
