@@ -406,6 +406,22 @@ static void map_guest(void) {
     make_tables();
 }
 
+static void check_empty(void) {
+    struct mshv_create_partition arguments = {0};
+    uint32_t index = 0;
+    int other = ioctl(device, MSHV_CREATE_PARTITION, &arguments);
+    request(other, MSHV_INITIALIZE_PARTITION, NULL);
+    int kept = vp;
+    vp = ioctl(other, MSHV_CREATE_VP, &index);
+    if (run_to((uint32_t)HV_MESSAGE_UNMAPPED_GPA, "without memory the first fetch is a message")) {
+        check_same(message.header.access, HV_ACCESS_EXECUTE, "it says execute");
+        note("its address", message.memory.gpa);
+    }
+    close(vp);
+    close(other);
+    vp = kept;
+}
+
 // --- Checks: hypercalls ---------------------------------------------------------------------------
 
 static void check_call_arguments(void) {
@@ -1056,6 +1072,7 @@ int main(int count, char **arguments) {
     check_vp();
     check_moved();
     check_pages();
+    check_empty();
     check_memory_arguments();
     if (codes) confine(codes);
     if (codes) check_confined_memory();

@@ -199,7 +199,8 @@ static long write_state(struct vp *vp) {
 // One KVM_RUN, and the registers as they are after it.
 static long enter(struct vp *vp) {
     long result = ask(vp, KVM_RUN, NULL);
-    if (result < 0 && result != -EINTR) return result;
+    // ENOSPC: without any memory KVM has no page tables and does not begin.
+    if (result < 0 && result != -EINTR && result != -ENOSPC) return result;
     vp->dirty = 0;
     vp->known &= ~(uint32_t)(SHADOW_DEBUG | SHADOW_XSAVE);
     if (!vp->synced) {
@@ -282,14 +283,21 @@ static void stop_at_debug(struct vp *vp) {
     message_exception(vp, VECTOR_DEBUG, bits);
 }
 
+// Where the next instruction should come from there is no memory, or none for its page tables.
+static bool stop_at_fetch(struct vp *vp) {
+    uint64_t base = vp->sregs->cs.l ? 0 : vp->sregs->cs.base;
+    uint64_t gpa = vp->sregs->cr3 & ~(uint64_t)(MSHV_PAGE_SIZE - 1);
+    uint32_t result = guest_translate(vp, base + vp->regs->rip, HV_TRANSLATE_EXEMPT, &gpa);
+    if (result != HV_TRANSLATE_GPA_UNMAPPED) return false;
+    message_memory(vp, gpa, HV_ACCESS_EXECUTE);
+    return true;
+}
+
 static long stop_at_internal_error(struct vp *vp) {
     uint8_t byte = 0;
-    bool is_readable = guest_read(vp, vp->regs->rip, &byte, 1) == 1;
-    uint64_t gpa = UINT64_MAX;
-    if (!is_readable) guest_translate(vp, vp->regs->rip, HV_TRANSLATE_EXEMPT, &gpa);
-    if (!is_readable && gpa != UINT64_MAX) {
-        message_memory(vp, gpa, HV_ACCESS_EXECUTE);
-    } else if (is_readable && byte == INSTRUCTION_INT3) {
+    guest_read(vp, vp->regs->rip, &byte, 1);
+    if (stop_at_fetch(vp)) return 0;
+    if (byte == INSTRUCTION_INT3) {
         if (is_intercepted(vp, VECTOR_BREAKPOINT)) {
             message_exception(vp, VECTOR_BREAKPOINT, 0);
             return 0;
@@ -299,13 +307,12 @@ static long stop_at_internal_error(struct vp *vp) {
         const struct hv_value soft = {.low = 1 | 6 << 1 | 1 << 5 | VECTOR_BREAKPOINT << 16};
         register_set(vp, HV_PENDING_INTERRUPTION, &soft);
         return -EINTR;
-    } else {
-        uint64_t bytes = 0;
-        guest_read(vp, vp->regs->rip, &bytes, sizeof bytes);
-        trace("KVM cannot emulate at %#llx: bytes %#llx, suberror %u", (unsigned long long)vp->regs->rip,
-              (unsigned long long)bytes, vp->run->internal.suberror);
-        message_unsupported(vp, bytes);
     }
+    uint64_t bytes = 0;
+    guest_read(vp, vp->regs->rip, &bytes, sizeof bytes);
+    trace("KVM cannot emulate at %#llx: bytes %#llx, suberror %u", (unsigned long long)vp->regs->rip,
+          (unsigned long long)bytes, vp->run->internal.suberror);
+    message_unsupported(vp, bytes);
     return 0;
 }
 
@@ -342,6 +349,8 @@ static long run(struct vp *vp, void *buffer) {
         trace("KVM refuses the registers");
         message_begin(vp, (uint32_t)HV_MESSAGE_INVALID_REGISTER, sizeof(uint32_t));
         result = 0;
+    } else if (result == -ENOSPC) {
+        result = stop_at_fetch(vp) ? 0 : -EIO;
     } else if (result >= 0) {
         result = make_message(vp);
     }
