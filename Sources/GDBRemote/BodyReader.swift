@@ -58,6 +58,16 @@ struct BodyReader {
         return value
     }
 
+    /// At least one digit; the value must fit 64 bits.
+    mutating func decimalNumber() throws(PacketError) -> UInt64 {
+        let digits = rest.prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+        guard let value = UInt64(String(decoding: digits, as: UTF8.self)) else {
+            throw .malformed
+        }
+        index += digits.count
+        return value
+    }
+
     mutating func address() throws(PacketError) -> GuestVirtualAddress {
         GuestVirtualAddress(try hexNumber())
     }

@@ -102,7 +102,9 @@ extension DebugSession {
             let space = isPhysical ? "physical" : "virtual"
             reply(lines: ["addresses are \(space) now\n"])
         case .inspect(let inspection):
-            guard stoppedGuest != nil else { return performOnGuest(.monitor(text)) }
+            guard stoppedGuest != nil, outstanding != .abandoned else {
+                return performOnGuest(.monitor(text))
+            }
             send(.inspect(inspection), as: .report)
         case .mistake(let words): replyMistake(words)
         }

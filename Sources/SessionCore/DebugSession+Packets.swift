@@ -15,6 +15,8 @@ extension DebugSession {
         if mustWait(body) {
             keep(body)
         } else {
+            // A goodbye to a running guest is obeyed at once; what it overtakes is pointless.
+            if guest == .running { waiting = [] }
             carryOut(body)
         }
     }
@@ -24,6 +26,12 @@ extension DebugSession {
         while client != .none, let body = waiting.first {
             // It may have waited behind a goodbye.
             beginSession()
+            if guest == .running, let goodbye = waiting.firstIndex(where: endsSession) {
+                // What came before has become pointless, and must not begin a session anew.
+                waiting.removeFirst(goodbye)
+                carryOut(waiting.removeFirst())
+                continue
+            }
             guard !needsPatience(body) else { return }
             waiting.removeFirst()
             carryOut(body)
@@ -105,8 +113,8 @@ extension DebugSession {
 
     /// Frames one reply and remembers it for a `-`.
     mutating func reply(_ build: (inout PacketEncoder) -> Void) {
-        // Whoever gets a reply does not wait for a running guest.
-        isInterruptWaiting = false
+        // Whoever gets a reply does not wait for a running guest, unless it has asked for one already.
+        if !isResumeWaiting { isInterruptWaiting = false }
         let start = encoder.bytes.count
         build(&encoder)
         if acknowledges { lastReply = Array(encoder.bytes[start...]) }
@@ -135,7 +143,7 @@ extension DebugSession {
         let registers = stoppedGuest?.state.general ?? .init()
         let (identity, features) = (identity, features)
         reply { encoder in
-            encoder.packet(output: "the guest crashed: \(crash)\n")
+            encoder.packet(output: "the guest crashed: \(crash.printable)\n")
             encoder.packet(stop, registers: registers, identity: identity, features: features)
         }
     }

@@ -32,6 +32,9 @@ struct StubLoop: ~Copyable {
     private var restEnd: UInt64?
     /// The answer that the supervisor waits for and that found the socket full.
     private var owedPong: UInt32?
+    /// What the session wants and has not got yet.
+    private var actions: ArraySlice<DebugSession.Action> = []
+    private var isPerforming = false
     private var isWorkerLost = false
     private var isSupervisorGone = false
     private var exitCode: StubProgram.ExitCode?
@@ -240,26 +243,33 @@ struct StubLoop: ~Copyable {
         perform(session.handle(event, now: now))
     }
 
-    private mutating func perform(_ actions: [DebugSession.Action]) {
-        for action in actions {
-            switch action {
-            case .sendToWorker(let request): sendToWorker(request)
-            case .closeWorker: closeWorker()
-            case .sendToClient(let bytes):
-                if let client, !client.send(bytes, now: now) { loseClient() }
-            case .closeClient(let reason):
-                // Of a session, its end is reported.
-                if let client, !client.isReported {
-                    notify(.clientRejected("\(client.peer): \(reason)"))
-                }
-                client = nil
-            case .reportAttached:
-                client?.isReported = true
-                notify(.clientAttached(client?.peer ?? "unknown"))
-            case .reportDetached(let reason): notify(.clientDetached(reason))
-            case .log(let level, let text): notify(.log(level, text))
-            case .exit: exitCode = exitCode ?? .success
+    private mutating func perform(_ wanted: [DebugSession.Action]) {
+        if actions.isEmpty { actions = wanted[...] } else { actions += wanted }
+        // An action may fail and bring more about: that comes after what was wanted before.
+        guard !isPerforming else { return }
+        isPerforming = true
+        defer { isPerforming = false }
+        while let action = actions.popFirst() { perform(action) }
+    }
+
+    private mutating func perform(_ action: DebugSession.Action) {
+        switch action {
+        case .sendToWorker(let request): sendToWorker(request)
+        case .closeWorker: closeWorker()
+        case .sendToClient(let bytes):
+            if let client, !client.send(bytes, now: now) { loseClient() }
+        case .closeClient(let reason):
+            // Of a session, its end is reported.
+            if let client, !client.isReported {
+                notify(.clientRejected("\(client.peer): \(reason)"))
             }
+            client = nil
+        case .reportAttached:
+            client?.isReported = true
+            notify(.clientAttached(client?.peer ?? "unknown"))
+        case .reportDetached(let reason): notify(.clientDetached(reason))
+        case .log(let level, let text): notify(.log(level, text))
+        case .exit: exitCode = exitCode ?? .success
         }
     }
 

@@ -156,6 +156,15 @@ struct LLDBTests {
         #expect(conversation.client("QRestoreRegisterState:1") != [.says("OK")])
     }
 
+    @Test func `the number of saved registers is decimal, as it was told`() {
+        var conversation = lldb()
+        for number in 1...10 {
+            #expect(conversation.client("QSaveRegisterState") == [.says(String(number))])
+        }
+        #expect(conversation.client("QRestoreRegisterState:10").count == 1)
+        #expect(conversation.worker(.done) == [.says("OK")])
+    }
+
     @Test func `a register that cannot be shown is an error, not digits`() {
         var conversation = Conversation.stopped(
             extended: nil, features: "qSupported:xmlRegisters=i386")

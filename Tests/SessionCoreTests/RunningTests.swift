@@ -28,6 +28,16 @@ struct RunningTests {
             ])
     }
 
+    @Test func `an interrupt behind a read and a resume is not lost`() {
+        var conversation = Conversation.stopped()
+        let segment = frame("m100000,4") + frame("vCont;c") + "\u{3}"
+        #expect(conversation.bytes(segment).count == 1)
+        #expect(
+            conversation.worker(.memory([1, 2, 3, 4])) == [
+                .sendToWorker(.resume(.continue)), .sendToWorker(.interrupt), .says("01020304"),
+            ])
+    }
+
     @Test func `an interrupt of a stopped guest does not touch the next run`() {
         var conversation = Conversation.stopped()
         #expect(conversation.bytes("\u{3}") == [])
@@ -44,6 +54,34 @@ struct RunningTests {
             conversation.worker(.extendedState(.example)) == [
                 .sendToWorker(.resume(.continue)), .sendToWorker(.detach(.asConfigured)),
             ])
+    }
+
+    @Test func `a packet that a goodbye overtakes begins no session anew`() {
+        var conversation = Conversation.stopped()
+        let segment = frame("vCont;c") + frame("m100000,4") + frame("D")
+        #expect(
+            conversation.bytes(segment) == [
+                .sendToWorker(.resume(.continue)), .sendToWorker(.detach(.asConfigured)),
+            ])
+        let end = conversation.worker(.done)
+        #expect(end.contains(.says("OK")))
+        #expect(!end.contains(.sendToWorker(.attach)))
+        // What comes after the goodbye does.
+        #expect(conversation.client("?").contains(.sendToWorker(.attach)))
+    }
+
+    @Test func `a goodbye overtakes what waits behind a resume that waits itself`() {
+        var conversation = Conversation.stopped()
+        conversation.client("g")
+        conversation.client("vCont;s:1")
+        conversation.worker(.stopped(.example(.stepped)))
+        let segment = frame("vCont;c") + frame("m100000,4") + frame("D")
+        #expect(conversation.bytes(segment) == [])
+        #expect(
+            conversation.worker(.extendedState(.example)) == [
+                .sendToWorker(.resume(.continue)), .sendToWorker(.detach(.asConfigured)),
+            ])
+        #expect(!conversation.worker(.done).contains(.sendToWorker(.attach)))
     }
 
     @Test(arguments: resumes)
@@ -93,6 +131,16 @@ struct RunningTests {
                 .says(output("the guest crashed: \(crash)\n"), "T" + signal + expedited)
             ])
         #expect(conversation.client("?") == [.says("T" + signal + expedited)])
+    }
+
+    @Test func `a guest's last words do not steer the terminal of whoever reads them`() {
+        let crash = GuestCrash.aborted(code: 1, text: "\u{1B}[31mred\nE: fake")
+        let words = "the guest crashed: abort with code 1: \\u{1b}[31mred\\u{a}E: fake\n"
+        var conversation = Conversation.running()
+        #expect(
+            conversation.worker(.stopped(.example(.crashed(crash)))) == [
+                .says(output(words), "T06" + expedited)
+            ])
     }
 
     @Test(arguments: crashes)

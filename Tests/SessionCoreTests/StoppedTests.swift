@@ -165,6 +165,16 @@ struct RegisterSessionTests {
         #expect(conversation.client("p0") == [.says("0000000000000000")])
     }
 
+    @Test func `a guest that answers too late is not asked for a report meanwhile`() {
+        var conversation = Conversation.stopped()
+        conversation.client("m100000,4")
+        #expect(conversation.seconds(6).last == .says("E05"))
+        #expect(conversation.client("qRcmd," + hexText("status")) == [.says("E05")])
+        #expect(conversation.worker(.memory([1, 2, 3, 4])) == [])
+        #expect(
+            conversation.client("qRcmd," + hexText("status")) == [.sendToWorker(.inspect(.status))])
+    }
+
     @Test func `a written FS base goes through to the worker and is read back`() {
         var conversation = Conversation.stopped()
         var state = VCPUState.example

@@ -60,6 +60,27 @@ struct StubProcessTests {
         #expect(try stub.request() == .attach)
     }
 
+    @Test func `a client that is gone before its answers leaves the requests in their order`()
+        throws
+    {
+        let stub = try {
+            let (stub, client) = try attached()
+            // It reads all this, and that the client is gone, in one go; each `-` wants an answer again.
+            stub.process.signal(SIGSTOP)
+            client.say("---$c#63")
+            return stub
+        }()
+        stub.process.signal(SIGCONT)
+        #expect(try stub.request() == .resume(.continue))
+        #expect(try stub.request() == .detach(.asConfigured))
+        stub.answer(.done)
+        #expect(try stub.notice() == .clientDetached("connection lost"))
+        let next = try stub.connect()
+        next.say("$?#3f")
+        try next.expect("+")
+        #expect(try stub.request() == .attach)
+    }
+
     @Test func `a client that has said nothing makes room for the next one`() throws {
         let stub = try StubProcess()
         let silent = try stub.connect()

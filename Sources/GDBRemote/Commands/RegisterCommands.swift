@@ -35,7 +35,8 @@ extension Command {
             return .saveRegisters
         }
         guard reader.take(prefix: "RestoreRegisterState:") else { return nil }
-        let number = try reader.hexNumber()
+        // lldb writes this number as it was told it: in decimal.
+        let number = try reader.decimalNumber()
         try reader.threadSuffix()
         return .restoreRegisters(number)
     }

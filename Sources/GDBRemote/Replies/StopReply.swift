@@ -133,13 +133,11 @@ extension PacketEncoder {
     }
 
     private mutating func append(description crash: GuestCrash) {
-        let text = Array(crash.description.utf8.prefix(Self.descriptionBytesMax))
+        let text = Array(crash.printable.utf8)
         append("reason:exception;description:")
         append(hex: text.span)
         append(";")
     }
-
-    private static var descriptionBytesMax: Int { 1000 }
 
     /// All sixteen digits of `value`, highest first.
     private mutating func append(wideNumber value: UInt64) {

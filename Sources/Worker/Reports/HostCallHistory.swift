@@ -1,4 +1,5 @@
 import GuestABI
+import GuestModel
 
 /// The last host functions that the guest called, for `monitor hostcalls`.
 struct HostCallHistory {

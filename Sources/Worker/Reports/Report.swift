@@ -1,3 +1,5 @@
+import GuestModel
+
 /// Lines for people: plain ASCII, at most a hundred characters each.
 struct Report {
     static let lineMax = 100
@@ -18,22 +20,6 @@ struct Report {
 }
 
 extension String {
-    /// This text in printable ASCII, the rest in hexadecimal, and not longer than `max` characters.
-    func printable(max: Int) -> String {
-        var text = ""
-        var count = 0
-        for scalar in unicodeScalars {
-            let isPlain = (0x20...0x7E).contains(scalar.value)
-            let piece = isPlain ? String(scalar) : "\\u{\(String(scalar.value, radix: 16))}"
-            guard count + piece.utf8.count <= max else { return text.cut(to: max - 2) + ".." }
-            text += piece
-            count += piece.utf8.count
-        }
-        return text
-    }
-
-    private func cut(to count: Int) -> String { String(prefix(count)) }
-
     func padded(to width: Int) -> String {
         self + String(repeating: " ", count: Swift.max(0, width - utf8.count))
     }
