@@ -34,6 +34,40 @@ package enum DebugRegister: Hashable, Sendable {
     }
 }
 
+extension [DebugRegister] {
+    /// DR7 with these registers armed, DR0 for the first; bit 10 is always one.
+    package var control: UInt64 {
+        enumerated().reduce(1 << 10) { control, armed in
+            let number = UInt64(armed.offset)
+            return control | 1 << (2 * number) | armed.element.condition << (16 + 4 * number)
+        }
+    }
+}
+
+extension DebugExit {
+    /// What a debug exception at `here` means when DR0 to DR3 hold `registers`.
+    ///
+    /// A watchpoint comes first: its trap belongs to the instruction before. Then it is decided by
+    /// address: stepping onto an armed breakpoint is a step and no hit.
+    ///
+    /// - Source: Intel SDM volume 3, "Debug Status Register (DR6)".
+    package init(
+        dr6: UInt64, at here: GuestVirtualAddress, registers: [DebugRegister], isStepping: Bool
+    ) {
+        func isReported(_ index: Int) -> Bool { dr6 >> UInt64(index) & 1 != 0 }
+        for (index, register) in registers.enumerated() where isReported(index) {
+            guard case .data(let kind, let address, _) = register else { continue }
+            self = .watchpoint(kind, address)
+            return
+        }
+        let isHit = registers.enumerated().contains { index, register in
+            register == .instruction(here) && (!isStepping || isReported(index))
+        }
+        let isSingleStep = isStepping && dr6 & 1 << 14 != 0
+        self = isHit ? .hardwareBreakpoint(here) : isSingleStep ? .step : .guest
+    }
+}
+
 extension Breakpoints {
     /// DR0 to DR3 as these breakpoints need them, or nil when four are not enough.
     package var debugRegisters: [DebugRegister]? {

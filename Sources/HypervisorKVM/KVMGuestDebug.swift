@@ -23,20 +23,17 @@ struct KVMGuestDebug: Hashable {
         if !breakpoints.software.isEmpty || breakpoints.catchesBreakpointInstruction {
             control |= UInt32(KVM_GUESTDBG_USE_SW_BP)
         }
-        for (index, register) in registers.prefix(hardwareBreakpointsMax).enumerated() {
-            arm(index, register)
+        for (index, register) in registers.enumerated() {
+            addresses[index] = register.address.rawValue
+        }
+        if !registers.isEmpty {
+            control |= UInt32(KVM_GUESTDBG_USE_HW_BP)
+            dr7 = registers.control
         }
         if control != 0 { control |= UInt32(KVM_GUESTDBG_ENABLE) }
     }
 
     var isStepping: Bool { control & UInt32(KVM_GUESTDBG_SINGLESTEP) != 0 }
-
-    private mutating func arm(_ index: Int, _ register: DebugRegister) {
-        control |= UInt32(KVM_GUESTDBG_USE_HW_BP)
-        addresses[index] = register.address.rawValue
-        // Bit 10 of DR7 is always one.
-        dr7 |= 1 << 10 | 1 << (2 * index) | register.condition << (16 + 4 * index)
-    }
 
     /// The structure the kernel wants.
     var argument: kvm_guest_debug {

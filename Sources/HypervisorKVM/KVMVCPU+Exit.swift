@@ -53,27 +53,12 @@ extension KVMVCPU {
 
 extension DebugExit {
     /// What KVM's description of a debug exit means when DR0 to DR3 hold `registers`.
-    ///
-    /// A watchpoint comes first: its trap belongs to the instruction before. Then it is decided by
-    /// address: stepping onto an armed breakpoint is a step and no hit.
-    ///
-    /// - Source: Intel SDM volume 3, "Debug Status Register (DR6)".
     init(_ debug: kvm_debug_exit_arch, registers: [DebugRegister], isStepping: Bool) {
         let here = GuestVirtualAddress(debug.pc)
-        func isReported(_ index: Int) -> Bool { debug.dr6 >> UInt64(index) & 1 != 0 }
         if debug.exception == 3 {
             self = .softwareBreakpoint(here)
-            return
+        } else {
+            self.init(dr6: debug.dr6, at: here, registers: registers, isStepping: isStepping)
         }
-        for (index, register) in registers.enumerated() where isReported(index) {
-            guard case .data(let kind, let address, _) = register else { continue }
-            self = .watchpoint(kind, address)
-            return
-        }
-        let isHit = registers.enumerated().contains { index, register in
-            register == .instruction(here) && (!isStepping || isReported(index))
-        }
-        let isSingleStep = isStepping && debug.dr6 & 1 << 14 != 0
-        self = isHit ? .hardwareBreakpoint(here) : isSingleStep ? .step : .guest
     }
 }
