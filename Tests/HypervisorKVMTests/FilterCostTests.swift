@@ -35,9 +35,10 @@ struct FilterCostTests {
             let numbers = (
                 machine: ChildDescriptor.Worker.machine, vcpu: ChildDescriptor.Worker.vcpu
             )
-            // Whatever this process had at these numbers it needs no more.
-            close(numbers.machine)
-            close(numbers.vcpu)
+            // Whatever this process had at these numbers it needs no more; and the device must not
+            // get one of them.
+            dup2(STDERR_FILENO, numbers.machine)
+            dup2(STDERR_FILENO, numbers.vcpu)
             let guest = try KVMGuest(Self.outForever, numbers: numbers)
             _ = try Self.exitNanoseconds(guest.vcpu)
             let free = try Self.exitNanoseconds(guest.vcpu)
