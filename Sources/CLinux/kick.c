@@ -2,10 +2,18 @@
 //
 // Signal handlers can reach only global data, so this is the one file of the project with some. The
 // handler does nothing but store a byte and call one async-signal-safe function of the driver.
+//
+// The repeated kick at the end is such a function, for a hypervisor whose run call looks at nothing
+// before it enters the guest: only a signal that arrives meanwhile ends it.
 #include "CLinux.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
 
 static volatile uint8_t *kick_flag;
 static clinux_kick_function kick_function;
@@ -48,4 +56,65 @@ int clinux_alarm(uint64_t microseconds) {
                      .tv_usec = (suseconds_t)(microseconds % 1000000)},
     };
     return setitimer(ITIMER_REAL, &timer, NULL) < 0 ? -errno : 0;
+}
+
+// --- repeated kick -------------------------------------------------------------------------------
+//
+// The kick and the vCPU are one thread, so the handler runs between two instructions of
+// clinux_ioctl_unless_kicked or somewhere else, never beside it:
+//
+//   before is_entering = 1    is_requested is seen, and the call is not made;
+//   from there to the call's  the timer starts, and its signals come until the call has returned: the
+//   return                    first may come too early as well, but not all of them can;
+//   after is_entering = 0     is_requested stays for the next run, and no timer starts.
+//
+// The timer is stopped on the way out. It signals this thread, so what it has sent by then has been
+// delivered when that call returns: nothing of it can reach the next run.
+
+static long set_timer(int timer, long nanoseconds) {
+    struct itimerspec when = {.it_interval = {0, nanoseconds}, .it_value = {0, nanoseconds}};
+    return syscall(SYS_timer_settime, timer, 0, &when, NULL);
+}
+
+NOT_WATCHED static void handle_tick(int signal_number) { (void)signal_number; }
+
+int clinux_open_repeated_kick(struct clinux_repeated_kick *kick) {
+    int tick = SIGRTMIN;
+    if (handle_signal(tick, handle_tick) < 0) return -errno;
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, tick);
+    int code = pthread_sigmask(SIG_UNBLOCK, &only, NULL);
+    if (code != 0) return -code;
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = tick};
+    event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+    // The raw calls: glibc does not promise that its timer_t is the kernel's number.
+    int timer = 0;
+    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) < 0) return -errno;
+    *kick = (struct clinux_repeated_kick){.timer = timer};
+    return 0;
+}
+
+void clinux_close_repeated_kick(struct clinux_repeated_kick *kick) {
+    syscall(SYS_timer_delete, kick->timer);
+}
+
+NOT_WATCHED void clinux_kick_repeatedly(void *argument) {
+    struct clinux_repeated_kick *kick = argument;
+    kick->is_requested = 1;
+    if (!kick->is_entering) return;
+    int error = errno;
+    set_timer(kick->timer, CLINUX_KICK_NANOSECONDS);
+    errno = error;
+}
+
+void clinux_forget_repeated_kick(struct clinux_repeated_kick *kick) { kick->is_requested = 0; }
+
+int clinux_ioctl_unless_kicked(struct clinux_repeated_kick *kick, int descriptor,
+                               unsigned long request, void *argument) {
+    kick->is_entering = 1;
+    int result = kick->is_requested ? -EINTR : clinux_ioctl(descriptor, request, argument);
+    kick->is_entering = 0;
+    if (kick->is_requested) set_timer(kick->timer, 0);
+    return result;
 }

@@ -119,6 +119,24 @@ int clinux_install_kick(volatile uint8_t *flag, clinux_kick_function function, v
 /// One SIGALRM after this many microseconds; 0 takes it back.
 int clinux_alarm(uint64_t microseconds);
 
+/// How often a kick is repeated until the call that it is for has returned.
+#define CLINUX_KICK_NANOSECONDS 500000
+/// A kick for one vCPU, used by the thread that opened it and by signal handlers on that thread.
+struct clinux_repeated_kick {
+    volatile int is_requested;
+    volatile int is_entering;
+    int timer;
+};
+/// Makes the timer and the handler of its signal (SIGRTMIN), which does nothing.
+int clinux_open_repeated_kick(struct clinux_repeated_kick *kick);
+void clinux_close_repeated_kick(struct clinux_repeated_kick *kick);
+/// Ends the call that is under way, or keeps the next one from being made; async-signal-safe.
+void clinux_kick_repeatedly(void *kick);
+void clinux_forget_repeated_kick(struct clinux_repeated_kick *kick);
+/// As clinux_ioctl; -EINTR without a call when a kick came earlier and was not forgotten.
+int clinux_ioctl_unless_kicked(struct clinux_repeated_kick *kick, int descriptor,
+                               unsigned long request, void *argument);
+
 // --- memory --------------------------------------------------------------------------------------
 /// `byte_count` zero bytes, page aligned; NULL and errno on failure.
 void *clinux_map_anonymous(size_t byte_count);
