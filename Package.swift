@@ -89,6 +89,10 @@ let package = Package(
             dependencies: ["GuestModel", "Hypervisor", "LinuxSystem", "CLinux"],
             swiftSettings: nearC),
         .target(
+            name: "HypervisorMSHV",
+            dependencies: ["GuestModel", "Hypervisor", "LinuxSystem", "CLinux"],
+            swiftSettings: nearC),
+        .target(
             name: "HypervisorEmulator", dependencies: ["GuestModel", "Hypervisor", "CUnicorn"],
             swiftSettings: nearC),
 
@@ -141,7 +145,10 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "hyperlight-worker",
-            dependencies: ["GuestModel", "LinuxSystem", "Worker", "Hypervisor", "HypervisorKVM"],
+            dependencies: [
+                "GuestModel", "LinuxSystem", "Worker", "Hypervisor", "HypervisorKVM",
+                "HypervisorMSHV",
+            ],
             swiftSettings: strict),
         .executableTarget(
             name: "hyperlight-worker-emulator",
@@ -175,6 +182,13 @@ let package = Package(
             name: "HypervisorKVMTests",
             dependencies: [
                 "CLinux", "GuestModel", "Hypervisor", "HypervisorKVM", "Jail", "LinuxSystem",
+                "DriverConformance",
+            ],
+            swiftSettings: nearC),
+        .testTarget(
+            name: "HypervisorMSHVTests",
+            dependencies: [
+                "CLinux", "GuestModel", "Hypervisor", "HypervisorMSHV", "Jail", "LinuxSystem",
                 "DriverConformance",
             ],
             swiftSettings: nearC),
