@@ -13,6 +13,7 @@ import LinuxSystem
 /// The processes that confine themselves; each has its own list of system calls.
 package enum ConfinedRole: Sendable, CaseIterable {
     case workerKVM
+    case workerMSHV
     case workerEmulator
     case stub
 }
@@ -34,7 +35,9 @@ package func confine(
     prepare: () throws(ConfinementError) -> Void = {}
 ) throws(ConfinementError) -> ConfinementReport {
     var report = ConfinementReport(namespaces: plan.bornIn)
-    try step(.resourceLimits, lowerLimits)
+    try step(.resourceLimits) { () throws(SystemCallError) in
+        try lowerLimits(pinsMemory: role == .workerMSHV)
+    }
     // Mounting takes capabilities, so the namespaces come before these go.
     if !plan.enters.isEmpty {
         try attempt(.namespaces, &report) { (report) throws(SystemCallError) in

@@ -10,19 +10,21 @@ import LinuxSystem
 let openFilesMax: UInt64 = 16
 
 /// All limits but those that would stop the process's own preparations.
-func lowerLimits() throws(SystemCallError) {
+///
+/// A process that `pinsMemory` keeps its limit of locked memory: its guest's may count.
+func lowerLimits(pinsMemory: Bool) throws(SystemCallError) {
     let limits: [(resource: __rlimit_resource, value: UInt64)] = [
         (RLIMIT_CORE, 0),
         (RLIMIT_FSIZE, 0),
         (RLIMIT_NOFILE, openFilesMax),
         (RLIMIT_STACK, 1 << 20),
-        (__RLIMIT_MEMLOCK, 0),
         (__RLIMIT_MSGQUEUE, 0),
         (__RLIMIT_SIGPENDING, 64),
     ]
     // A standard error that is a file must answer EFBIG, not end the process.
     _ = signal(SIGXFSZ, SIG_IGN)
     for limit in limits { try setLimit(limit.resource, limit.value) }
+    if !pinsMemory { try setLimit(__RLIMIT_MEMLOCK, 0) }
 }
 
 /// No thread and no process from now on.

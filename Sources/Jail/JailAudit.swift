@@ -56,6 +56,7 @@ package enum JailAudit {
     private static func threads(of role: ConfinedRole) -> ClosedRange<UInt64> {
         switch role {
         case .workerKVM: 1...2
+        case .workerMSHV: MSHVShim.path == nil ? 1...1 : 1...2
         case .workerEmulator, .stub: 1...1
         }
     }

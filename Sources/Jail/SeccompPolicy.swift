@@ -11,6 +11,7 @@ enum SeccompPolicy {
     static func calls(of role: ConfinedRole, processID: Int32) -> [CallRule] {
         switch role {
         case .workerKVM: common(processID) + worker(processID) + kvm + sanitizer
+        case .workerMSHV: common(processID) + worker(processID) + mshv + sanitizer
         case .workerEmulator: common(processID) + worker(processID) + emulator + sanitizer
         case .stub: common(processID) + stub + sanitizer
         }

@@ -16,7 +16,7 @@ package enum ChildDescriptor {
         package static let image: Int32 = 5
         /// The hypervisor's device; not there for the emulator.
         package static let device: Int32 = 6
-        /// Where the worker puts its KVM machine and vCPU.
+        /// Where the worker puts its machine and vCPU, of KVM or of the Microsoft hypervisor.
         package static let machine: Int32 = 7
         package static let vcpu: Int32 = 8
     }

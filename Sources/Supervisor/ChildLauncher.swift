@@ -30,7 +30,12 @@ struct ProgramFolder: Sendable {
 /// Gives birth to workers and stubs: exact descriptors, an almost empty environment.
 struct ChildLauncher: Sendable {
     /// No crash reporter inside a jail, and one heap: a second one would open files.
-    static let environment = ["SWIFT_BACKTRACE=enable=no", "MALLOC_ARENA_MAX=1"]
+    private static let environment = ["SWIFT_BACKTRACE=enable=no", "MALLOC_ARENA_MAX=1"]
+
+    /// That of a worker of this driver.
+    static func environment(of driver: DriverName) -> [String] {
+        driver == .mshv ? environment + MSHVShim.variables : environment
+    }
 
     /// Descriptors that no new sandbox may take: for control clients, and for the stubs of those
     /// that run.
@@ -74,12 +79,13 @@ struct ChildLauncher: Sendable {
                 driver.program, name.text, driver.name.rawValue,
                 String(driver.capabilities.rawValue),
             ]
+            let environment = Self.environment(of: driver.name)
             guard let path = driver.devicePath else {
-                return try spawn(driver.role, jail, arguments, descriptors)
+                return try spawn(driver.role, jail, arguments, environment, descriptors)
             }
-            let device = try openDevice(path)
+            let device = try openDevice(driver.name == .mshv ? MSHVShim.device ?? path : path)
             descriptors.append((device.rawValue, ChildDescriptor.Worker.device))
-            return try spawn(driver.role, jail, arguments, descriptors)
+            return try spawn(driver.role, jail, arguments, environment, descriptors)
         } catch {
             throw .system(error)
         }
@@ -104,7 +110,8 @@ struct ChildLauncher: Sendable {
                 descriptors.append((file.descriptor.rawValue, ChildDescriptor.Stub.symbols))
             case .none: break
             }
-            return try spawn(.stub, jail, ["hyperlight-gdbstub", name.text], descriptors)
+            return try spawn(
+                .stub, jail, ["hyperlight-gdbstub", name.text], Self.environment, descriptors)
         } catch {
             throw .system(error)
         }
@@ -112,7 +119,7 @@ struct ChildLauncher: Sendable {
 
     /// The program's name is the first argument; the jail's plan becomes the last.
     private func spawn(
-        _ role: ConfinedRole, _ jail: SandboxJail, _ arguments: [String],
+        _ role: ConfinedRole, _ jail: SandboxJail, _ arguments: [String], _ environment: [String],
         _ descriptors: [(Int32, Int32)]
     ) throws(SystemCallError) -> Child {
         let null = try openNull()
@@ -138,7 +145,7 @@ struct ChildLauncher: Sendable {
         let process: ChildProcess
         let born = monotonicNanoseconds()
         do throws(SystemCallError) {
-            process = try spawn(arguments, all, &plan, &missing)
+            process = try spawn(arguments, environment, all, &plan, &missing)
         } catch {
             group?.remove()
             throw error
@@ -158,15 +165,15 @@ struct ChildLauncher: Sendable {
 
     /// Where namespaces are refused the child is born without; that is noted, and its plan says so.
     private func spawn(
-        _ arguments: [String], _ descriptors: [(Int32, Int32)], _ plan: inout JailPlan,
-        _ missing: inout [MissingMeasure]
+        _ arguments: [String], _ environment: [String], _ descriptors: [(Int32, Int32)],
+        _ plan: inout JailPlan, _ missing: inout [MissingMeasure]
     ) throws(SystemCallError) -> ChildProcess {
         let path = programs.path(of: arguments[0])
         if !plan.bornIn.isEmpty {
             do throws(SystemCallError) {
                 return try ChildProcess.spawn(
                     path: path, arguments: arguments + [plan.argument],
-                    environment: Self.environment, descriptors: descriptors,
+                    environment: environment, descriptors: descriptors,
                     namespaces: plan.bornIn)
             } catch {
                 // Only a refusal: with a shortage, waiting helps, and going without would not be asked.
@@ -177,7 +184,7 @@ struct ChildLauncher: Sendable {
             }
         }
         return try ChildProcess.spawn(
-            path: path, arguments: arguments + [plan.argument], environment: Self.environment,
+            path: path, arguments: arguments + [plan.argument], environment: environment,
             descriptors: descriptors)
     }
 

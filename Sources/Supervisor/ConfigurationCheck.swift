@@ -13,9 +13,13 @@ package struct ConfigurationCheck {
     /// What a program that goes no further exits with.
     package private(set) var exit = SupervisorExit.clean
 
-    package init(_ configuration: SupervisorConfiguration, log: Logger) {
+    /// `machine` is what the environment says of this machine's hypervisor.
+    package init(
+        _ configuration: SupervisorConfiguration, machine: MachineHypervisor, log: Logger
+    ) {
         do throws(SupervisorError) {
-            let drivers = DriverCatalogue(programs: try ProgramFolder.ownFolder(), log: log)
+            let drivers = DriverCatalogue(
+                programs: try ProgramFolder.ownFolder(), machine: machine, log: log)
             for sandbox in configuration.sandboxes where sandbox.isEnabled {
                 check(sandbox, drivers)
             }

@@ -10,6 +10,8 @@ struct ChosenDriver: Hashable, Sendable {
     let capabilities: DriverCapabilities
     /// Why this one, in words.
     let reason: String
+    /// What its worker inherits; nil for a driver without a device.
+    var devicePath: String?
 
     var program: String {
         switch name {
@@ -20,16 +22,9 @@ struct ChosenDriver: Hashable, Sendable {
 
     var role: ConfinedRole {
         switch name {
-        case .kvm, .mshv: .workerKVM
+        case .kvm: .workerKVM
+        case .mshv: .workerMSHV
         case .emulator: .workerEmulator
-        }
-    }
-
-    var devicePath: String? {
-        switch name {
-        case .kvm: "/dev/kvm"
-        case .mshv: "/dev/mshv"
-        case .emulator: nil
         }
     }
 }
@@ -43,17 +38,19 @@ enum ProbeResult: Hashable, Sendable {
 /// The drivers of this machine, probed once, each in a process of its own.
 final class DriverCatalogue {
     private let programs: ProgramFolder
+    private let machine: MachineHypervisor
     private let log: Logger
     private var results: [DriverName: ProbeResult] = [:]
 
-    init(programs: ProgramFolder, log: Logger) {
+    init(programs: ProgramFolder, machine: MachineHypervisor, log: Logger) {
         self.programs = programs
+        self.machine = machine
         self.log = log
     }
 
     /// The driver for one sandbox, or why there is none.
     func choose(_ choice: DriverChoice) -> Result<ChosenDriver, NoDriver> {
-        DriverSelection.choose(choice) { result(of: $0) }
+        DriverSelection.choose(choice, on: machine) { result(of: $0) }
     }
 
     /// What is known of each driver that was looked at, one line each.
@@ -79,7 +76,8 @@ final class DriverCatalogue {
 
     private func result(of name: DriverName) -> ProbeResult {
         if let known = results[name] { return known }
-        let result = DriverProbe.run(name, programs: programs)
+        let result = DriverProbe.run(
+            name, programs: programs, devicePath: machine.unusualDevice(of: name))
         results[name] = result
         switch result {
         case .usable(let capabilities) where capabilities.isLimited:
@@ -99,16 +97,18 @@ struct NoDriver: Error, Hashable {
     let reason: String
 }
 
-/// Decision A2: `auto` takes the best driver that can do everything; a list takes the first usable.
+/// Decision A2: `auto` takes the best driver that can do everything, beginning with the one that the
+/// environment names; a list takes the first usable.
 enum DriverSelection {
     static func choose(
-        _ choice: DriverChoice, result: (DriverName) -> ProbeResult
+        _ choice: DriverChoice, on machine: MachineHypervisor = .unknown,
+        result: (DriverName) -> ProbeResult
     ) -> Result<ChosenDriver, NoDriver> {
         var skipped: [String] = []
         let candidates: [DriverName]
         let acceptsLimited: Bool
         switch choice {
-        case .automatic: (candidates, acceptsLimited) = ([.mshv, .kvm, .emulator], false)
+        case .automatic: (candidates, acceptsLimited) = (machine.candidates, false)
         case .listed(let names): (candidates, acceptsLimited) = (names, true)
         }
         for name in candidates {
@@ -120,7 +120,9 @@ enum DriverSelection {
             case .usable(let capabilities):
                 let why = skipped.isEmpty ? "first choice" : skipped.joined(separator: "; ")
                 return .success(
-                    ChosenDriver(name: name, capabilities: capabilities, reason: why))
+                    ChosenDriver(
+                        name: name, capabilities: capabilities, reason: why,
+                        devicePath: machine.device(of: name)))
             }
         }
         return .failure(NoDriver(reason: skipped.joined(separator: "; ")))

@@ -6,18 +6,22 @@ enum DriverProbe {
     /// A probe takes about 10 ms; one that hangs must not hold up the supervisor for ever.
     private static let deadlineMilliseconds: UInt64 = 5000
 
-    static func run(_ name: DriverName, programs: ProgramFolder) -> ProbeResult {
-        guard name != .mshv else { return .unusable("this version has no MSHV driver") }
+    /// `devicePath` is nil where the driver's device has its usual place.
+    static func run(
+        _ name: DriverName, programs: ProgramFolder, devicePath: String? = nil
+    ) -> ProbeResult {
         let program = ChosenDriver(name: name, capabilities: [], reason: "").program
+        var arguments = [program, "--probe", name.rawValue]
+        if let devicePath { arguments.append(devicePath) }
         do throws(SystemCallError) {
-            return try run(program, name, programs)
+            return try run(arguments, ChildLauncher.environment(of: name), programs)
         } catch {
             return .unusable("\(program): \(error)")
         }
     }
 
     private static func run(
-        _ program: String, _ name: DriverName, _ programs: ProgramFolder
+        _ arguments: [String], _ environment: [String], _ programs: ProgramFolder
     ) throws(SystemCallError) -> ProbeResult {
         let null = try openNull()
         var output = try Pipe()
@@ -25,8 +29,7 @@ enum DriverProbe {
             preconditionFailure("a new pipe has two ends")
         }
         let child = try ChildProcess.spawn(
-            path: programs.path(of: program), arguments: [program, "--probe", name.rawValue],
-            environment: ChildLauncher.environment,
+            path: programs.path(of: arguments[0]), arguments: arguments, environment: environment,
             descriptors: [(null.rawValue, 0), (writer.rawValue, 1), (writer.rawValue, 2)])
         writer.close()
         let lines = LineReader(reader)

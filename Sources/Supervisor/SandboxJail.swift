@@ -65,7 +65,7 @@ struct SandboxJail: Sendable {
     /// Two ids a sandbox, so that not even worker and stub can signal each other.
     func identity(of role: ConfinedRole) -> UInt32 {
         switch role {
-        case .workerKVM, .workerEmulator: firstUserID
+        case .workerKVM, .workerMSHV, .workerEmulator: firstUserID
         case .stub: firstUserID + 1
         }
     }
@@ -75,7 +75,7 @@ struct SandboxJail: Sendable {
         guard profile.measures.contains(.cgroup) else { return nil }
         guard let groups else { throw SystemCallError("control groups", code: ENOENT) }
         switch role {
-        case .workerKVM, .workerEmulator:
+        case .workerKVM, .workerMSHV, .workerEmulator:
             return try groups.makeGroup(
                 "\(settings.name)-worker",
                 limits: ControlGroupLimits(
@@ -107,7 +107,7 @@ struct SandboxJail: Sendable {
     /// Private memory of a worker beside its guest's.
     private func hostBytes(of role: ConfinedRole) -> UInt64 {
         switch role {
-        case .workerKVM, .stub: 32 << 20
+        case .workerKVM, .workerMSHV, .stub: 32 << 20
         case .workerEmulator: 32 << 20 + Self.codeBufferBytes
         }
     }
@@ -115,7 +115,8 @@ struct SandboxJail: Sendable {
     private func addressSpaceBytes(of role: ConfinedRole) -> UInt64 {
         switch role {
         // While it is loaded the image is there twice: as the file, and in the guest.
-        case .workerKVM: guestBytesMax + Self.imageBytesMax + Self.workerAddressSpaceBytes
+        case .workerKVM, .workerMSHV:
+            guestBytesMax + Self.imageBytesMax + Self.workerAddressSpaceBytes
         case .workerEmulator:
             guestBytesMax + Self.imageBytesMax + Self.workerAddressSpaceBytes
                 + Self.codeBufferBytes

@@ -15,7 +15,7 @@ extension SupervisorJail {
     /// What the supervisor of this configuration has to keep.
     init(
         _ configuration: SupervisorConfiguration, folder: borrowing SocketFolder,
-        programs: ProgramFolder
+        programs: ProgramFolder, machine: MachineHypervisor
     ) {
         let images = configuration.sandboxes.flatMap { [$0.guestPath, $0.symbolsPath] }
         self.init(
@@ -24,8 +24,8 @@ extension SupervisorJail {
             ownFolders: [folder.root],
             readable: images.map(Self.folder) + mappedFolders()
                 + programs.folders
-                + ["/proc", "/etc", "/usr", "/lib", "/lib64"],
-            devices: ["/dev/null", "/dev/kvm", "/dev/mshv"],
+                + ["/proc", "/etc", "/usr", "/lib", "/lib64"] + MSHVShim.folders,
+            devices: ["/dev/null"] + machine.devices,
             ports: configuration.sandboxes.compactMap(\.debug.port))
     }
 

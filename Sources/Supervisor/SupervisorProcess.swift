@@ -23,16 +23,19 @@ package struct SupervisorOptions: Sendable {
     package var controlSocket: String?
     /// Where the control socket is when nobody names it; nil when the system has no such place.
     package var runtimeFolder: RuntimeFolder?
+    /// From `HYPERLIGHT_HYPERVISOR` and `HYPERLIGHT_DEVICE_PATH`.
+    package var machine: MachineHypervisor
     /// How long guests and clients get to end by themselves.
     package var shutdownGrace: Duration = .seconds(10)
 
     package init(
         configurationPath: String, controlSocket: String? = nil,
-        runtimeFolder: RuntimeFolder? = nil
+        runtimeFolder: RuntimeFolder? = nil, machine: MachineHypervisor = .unknown
     ) {
         self.configurationPath = configurationPath
         self.controlSocket = controlSocket
         self.runtimeFolder = runtimeFolder
+        self.machine = machine
     }
 }
 
@@ -124,7 +127,7 @@ package final class SupervisorProcess {
             "supervisor.started", sandbox: nil,
             "hyperlight-supervisor \(projectVersion) (\(buildID)): "
                 + "\(configuration.sandboxes.count) sandboxes, control \(folder.controlSocket)")
-        let drivers = DriverCatalogue(programs: programs, log: log)
+        let drivers = DriverCatalogue(programs: programs, machine: options.machine, log: log)
         let isRoot = isRoot()
         for (index, settings) in configuration.sandboxes.enumerated() {
             let sandbox = Sandbox(
@@ -143,7 +146,9 @@ package final class SupervisorProcess {
     /// Gives up what supervision does not need, before anybody else can say anything.
     private func confineSelf(_ folder: borrowing SocketFolder, _ programs: ProgramFolder) {
         makeControlGroups()
-        let missing = SupervisorJail(configuration, folder: folder, programs: programs).enter()
+        let missing = SupervisorJail(
+            configuration, folder: folder, programs: programs, machine: options.machine
+        ).enter()
         for measure in missing {
             log.warning(
                 "isolation.missing", sandbox: nil,

@@ -29,21 +29,21 @@ package enum WorkerExit: Int32, Sendable {
     case notConfined = 77
 }
 
-/// What a worker program adds to the role: its driver.
+/// What a worker program adds to the role: a driver.
 package struct WorkerDriver: Sendable {
     package let name: DriverName
     /// Makes the machine, before confinement; takes over the inherited device.
     package let makeMachine:
         @Sendable (DriverCapabilities) throws(HypervisorError) -> any VirtualMachine
-    /// Runs the capability probe.
-    package let probe: @Sendable () throws(HypervisorError) -> DriverCapabilities
+    /// Runs the capability probe, on the device at this path or, with nil, at its usual place.
+    package let probe: @Sendable (String?) throws(HypervisorError) -> DriverCapabilities
 
     package init(
         name: DriverName,
         makeMachine:
             @escaping @Sendable (DriverCapabilities) throws(HypervisorError)
             -> any VirtualMachine,
-        probe: @escaping @Sendable () throws(HypervisorError) -> DriverCapabilities
+        probe: @escaping @Sendable (String?) throws(HypervisorError) -> DriverCapabilities
     ) {
         self.name = name
         self.makeMachine = makeMachine
@@ -55,11 +55,11 @@ package struct WorkerDriver: Sendable {
 package enum WorkerProcess {
     /// Runs the worker that the command line describes.
     ///
-    /// `PROGRAM NAME DRIVER CAPABILITIES JAIL` runs the guest of sandbox NAME; `PROGRAM --probe DRIVER`
-    /// prints what the driver can do here and needs no descriptors.
+    /// `PROGRAM NAME DRIVER CAPABILITIES JAIL` runs the guest of sandbox NAME;
+    /// `PROGRAM --probe DRIVER [DEVICE]` prints what the driver can do here and needs no descriptors.
     package static func main(arguments: [String], drivers: [WorkerDriver]) -> Int32 {
-        if arguments.count == 3, arguments[1] == "--probe" {
-            return probe(arguments[2], drivers: drivers)
+        if 3...4 ~= arguments.count, arguments[1] == "--probe" {
+            return probe(arguments[2], arguments.dropFirst(3).first, drivers: drivers)
         }
         guard arguments.count == 5, SandboxName(arguments[1]) != nil,
             let driver = drivers.first(where: { $0.name.rawValue == arguments[2] }),
@@ -67,19 +67,21 @@ package enum WorkerProcess {
         else {
             writeToStandardError(
                 "\(arguments.first ?? "worker") is started by hyperlight-supervisor; "
-                    + "by hand only: --probe DRIVER\n")
+                    + "by hand only: --probe DRIVER [DEVICE]\n")
             return WorkerExit.usage.rawValue
         }
         return serve(driver, DriverCapabilities(rawValue: capabilities), jail).rawValue
     }
 
-    private static func probe(_ name: String, drivers: [WorkerDriver]) -> Int32 {
+    private static func probe(
+        _ name: String, _ devicePath: String?, drivers: [WorkerDriver]
+    ) -> Int32 {
         guard let driver = drivers.first(where: { $0.name.rawValue == name }) else {
             writeToStandardError("this program has no driver \(name)\n")
             return WorkerExit.usage.rawValue
         }
         do throws(HypervisorError) {
-            let capabilities = try driver.probe()
+            let capabilities = try driver.probe(devicePath)
             let limited = capabilities.isLimited ? "yes" : "no"
             writeLine(
                 "driver=\(name) usable=yes limited=\(limited) "
@@ -187,11 +189,10 @@ package enum WorkerProcess {
     }
 
     /// The list of system calls that fits a driver.
-    ///
-    /// MSHV has no driver yet, and so no list either.
     private static func role(of driver: DriverName) -> ConfinedRole {
         switch driver {
-        case .kvm, .mshv: .workerKVM
+        case .kvm: .workerKVM
+        case .mshv: .workerMSHV
         case .emulator: .workerEmulator
         }
     }

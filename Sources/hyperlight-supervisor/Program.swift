@@ -68,13 +68,25 @@ struct Program: ParsableCommand {
         guard let configuration = report.configuration else {
             throw ExitCode(report.outcome.rawValue)
         }
-        if check { throw ExitCode(checkBeyondTheFile(configuration).rawValue) }
-        try serve(configuration, path: path)
+        let machine = try Self.machine()
+        if check { throw ExitCode(checkBeyondTheFile(configuration, machine).rawValue) }
+        try serve(configuration, machine, path: path)
     }
 
-    private func checkBeyondTheFile(_ configuration: SupervisorConfiguration) -> SupervisorExit {
+    /// What the environment says of this machine's hypervisor.
+    private static func machine() throws -> MachineHypervisor {
+        do throws(MachineHypervisor.Refusal) {
+            return try MachineHypervisor(environment: environment)
+        } catch {
+            throw ValidationError(error.description)
+        }
+    }
+
+    private func checkBeyondTheFile(
+        _ configuration: SupervisorConfiguration, _ machine: MachineHypervisor
+    ) -> SupervisorExit {
         let log = Logger.supervisor(form: .human, level: .critical)
-        let result = ConfigurationCheck(configuration, log: log)
+        let result = ConfigurationCheck(configuration, machine: machine, log: log)
         switch format {
         case .human: print(result.text, terminator: "")
         // The array on standard output is about the file; what follows from it goes beside.
@@ -88,7 +100,9 @@ struct Program: ParsableCommand {
         return report.text + "\(path): \(configuration.sandboxes.count) sandboxes, no errors\n"
     }
 
-    private func serve(_ configuration: SupervisorConfiguration, path: String) throws {
+    private func serve(
+        _ configuration: SupervisorConfiguration, _ machine: MachineHypervisor, path: String
+    ) throws {
         try setUpProcess(openFiles: Self.openFilesWanted)
         setFileModeMask(0o077)
         let log = Logger.supervisor(
@@ -97,7 +111,8 @@ struct Program: ParsableCommand {
         let options = SupervisorOptions(
             configurationPath: path,
             controlSocket: socket ?? Self.variable("HYPERLIGHT_SOCKET"),
-            runtimeFolder: RuntimeFolder(environment: Self.environment, isRoot: geteuid() == 0))
+            runtimeFolder: RuntimeFolder(environment: Self.environment, isRoot: geteuid() == 0),
+            machine: machine)
         do throws(SystemCallError) {
             let supervisor = try SupervisorProcess(configuration, options: options, log: log)
             Glibc.exit(supervisor.run().rawValue)

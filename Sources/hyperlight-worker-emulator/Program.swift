@@ -17,5 +17,5 @@ struct Program {
     private static let emulator = WorkerDriver(
         name: .emulator,
         makeMachine: { _ throws(HypervisorError) in try EmulatorMachine() },
-        probe: { () throws(HypervisorError) in try EmulatorMachine().capabilities })
+        probe: { _ throws(HypervisorError) in try EmulatorMachine().capabilities })
 }

@@ -14,7 +14,7 @@
 //     jail-probe free interrupted                 looks at descriptor 3 while signals come all the time
 //     jail-probe free wait                        the same without confinement
 //
-// ROLE is worker, emulator or stub; with "@nobody" behind it the probe becomes a plain user first. A
+// ROLE is worker, mshv, emulator or stub; with "@nobody" behind it the probe becomes a plain user first. A
 // word of `JailPlan` may follow after "/", as in "stub/strict,born=0,enters=47"; without it the
 // profile is container. With "diagnose" in it, descriptor 9 must be a socket.
 // An argument is a number, or @pid, @parent, @path (of a file that exists), @buffer (zero bytes).
@@ -63,6 +63,7 @@ enum Probe {
         let role: ConfinedRole
         switch parts[0] {
         case "worker": role = .workerKVM
+        case "mshv": role = .workerMSHV
         case "emulator": role = .workerEmulator
         case "stub": role = .stub
         case "free": return 0

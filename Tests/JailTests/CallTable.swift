@@ -5,11 +5,12 @@ import Testing
 
 /// A role as the probe, the policy and the golden lists name it.
 enum ProbeRole: String, CaseIterable, Sendable {
-    case worker, emulator, stub
+    case worker, mshv, emulator, stub
 
     var role: ConfinedRole {
         switch self {
         case .worker: .workerKVM
+        case .mshv: .workerMSHV
         case .emulator: .workerEmulator
         case .stub: .stub
         }

@@ -15,8 +15,8 @@ enum ProbeRun {
     static let roles = ProbeRole.allCases.map(\.rawValue)
 
     /// Starts the probe, waits for its end, and says how it ended.
-    static func end(_ arguments: [String]) throws -> ProcessEnd? {
-        let probe = try Probe(arguments)
+    static func end(_ arguments: [String], environment: [String] = []) throws -> ProcessEnd? {
+        let probe = try Probe(arguments, environment: environment)
         return probe.waitForEnd()
     }
 
@@ -37,7 +37,9 @@ struct Probe: ~Copyable {
     let control: OwnedDescriptor
     private let violations: OwnedDescriptor
 
-    init(_ arguments: [String], namespaces: NamespaceSet = []) throws {
+    init(
+        _ arguments: [String], namespaces: NamespaceSet = [], environment: [String] = []
+    ) throws {
         let null = try openNull()
         var controlPair = try SocketPair()
         var violationsPair = try SocketPair()
@@ -48,7 +50,7 @@ struct Probe: ~Copyable {
         let numbers: [Int32] = [0, 1, 2, 4, 5]
         process = try ChildProcess.spawn(
             path: ProbeRun.path, arguments: ["jail-probe"] + arguments,
-            environment: ["SWIFT_BACKTRACE=enable=no"],
+            environment: ["SWIFT_BACKTRACE=enable=no"] + environment,
             descriptors: numbers.map { (null.rawValue, $0) } + [
                 (theirs.rawValue, ChildDescriptor.control),
                 (theirEnd.rawValue, ChildDescriptor.violations),

@@ -149,6 +149,43 @@ import Testing
         #expect(SeccompPolicy.sanitizer == [])
     }
 
+    // MARK: The stand-in for the Microsoft hypervisor
+
+    /// KVM_RUN on the vCPU's descriptor.
+    private static let runKVM = ["call", "16", "8", "\(0xAE80)", "0"]
+    /// MSHV_RUN_VP on the same.
+    private static let runMSHV = ["call", "16", "8", "\(0x8100_B800)", "0"]
+    private static let shim = ["HYPERLIGHT_TEST_MSHV_SHIM=/somewhere/libmshv-shim.so"]
+
+    @Test func `a worker of one hypervisor makes no requests of another`() throws {
+        #expect(try ProbeRun.end(["worker"] + Self.runKVM) == ProbeRun.survived)
+        #expect(try ProbeRun.end(["worker"] + Self.runMSHV) == ProbeRun.killed)
+        #expect(try ProbeRun.end(["mshv"] + Self.runMSHV) == ProbeRun.survived)
+        #expect(try ProbeRun.end(["mshv"] + Self.runKVM) == ProbeRun.killed)
+    }
+
+    @Test func `only a build for debugging lets a test put KVM below MSHV`() throws {
+        #expect(
+            try ProbeRun.end(["mshv"] + Self.runKVM, environment: Self.shim)
+                == (isDebugBuild ? ProbeRun.survived : ProbeRun.killed))
+        // And nothing but what the stand-in needs.
+        let createVM = ["call", "16", "8", "\(0xAE01)", "0"]
+        #expect(
+            try ProbeRun.end(["mshv"] + createVM, environment: Self.shim) == ProbeRun.killed)
+        let writable = ["call", "257", "-100", "@path", "2"]
+        #expect(
+            try ProbeRun.end(["mshv"] + writable, environment: Self.shim) == ProbeRun.killed)
+    }
+
+    @Test(arguments: ProbeRole.allCases.filter { $0 != .mshv })
+    func `the variable of the stand-in changes nothing for others`(_ role: ProbeRole) throws {
+        for call in [Self.runMSHV, ["call", "257", "-100", "@path", "0"]] {
+            #expect(
+                try ProbeRun.end([role.rawValue] + call, environment: Self.shim)
+                    == ProbeRun.killed)
+        }
+    }
+
     /// Else a clean run under AddressSanitizer would say nothing of workers and stubs.
     @Test(
         .enabled(if: isAddressSanitized, "only with AddressSanitizer"), arguments: ProbeRun.roles)
@@ -162,6 +199,12 @@ import Testing
     let isSanitized = true
 #else
     let isSanitized = false
+#endif
+
+#if DEBUG
+    private let isDebugBuild = true
+#else
+    private let isDebugBuild = false
 #endif
 
 private let isAddressSanitized = dlsym(nil, "__asan_init") != nil

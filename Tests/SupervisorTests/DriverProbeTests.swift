@@ -39,6 +39,18 @@ struct DriverProbeTests {
         #expect(try probe("exit 7\n").result == .unusable("no answer"))
     }
 
+    @Test func `a worker is told where the device is when that is not the usual place`() throws {
+        let folder = try TemporaryFolder()
+        try folder.write(
+            "hyperlight-worker", "#!/bin/sh\necho \"usable=no reason=$*\"\n", mode: 0o700)
+        let programs = ProgramFolder(path: folder.path)
+        #expect(
+            DriverProbe.run(.mshv, programs: programs) == .unusable("--probe mshv"))
+        #expect(
+            DriverProbe.run(.kvm, programs: programs, devicePath: "/dev/other")
+                == .unusable("--probe kvm /dev/other"))
+    }
+
     @Test func `a program that is not there is a reason`() throws {
         let folder = try TemporaryFolder()
         let programs = ProgramFolder(path: folder.path)

@@ -69,6 +69,74 @@ struct DriverSelectionTests {
         }
     }
 
+    @Test(
+        arguments: [
+            (nil, [.mshv, .kvm, .emulator]), (.kvm, [.kvm, .mshv, .emulator]),
+            (.mshv, [.mshv, .kvm, .emulator]), (.emulator, [.emulator, .mshv, .kvm]),
+        ] as [(DriverName?, [DriverName])])
+    func `auto begins with the driver that the environment names`(
+        _ name: DriverName?, _ order: [DriverName]
+    ) throws {
+        let machine = try MachineHypervisor(
+            environment: name.map { ["HYPERLIGHT_HYPERVISOR": $0.rawValue] } ?? [:])
+        var probed: [DriverName] = []
+        _ = DriverSelection.choose(.automatic, on: machine) {
+            probed.append($0)
+            return .unusable("none")
+        }
+        #expect(probed == order)
+    }
+
+    @Test
+    func `the device that the environment names is that of its driver, whoever asks`() throws {
+        let machine = try MachineHypervisor(environment: [
+            "HYPERLIGHT_HYPERVISOR": "mshv", "HYPERLIGHT_DEVICE_PATH": "/dev/other",
+        ])
+        for choice in [DriverChoice.automatic, .listed([.mshv])] {
+            let chosen = DriverSelection.choose(choice, on: machine) { _ in .usable(.complete) }
+            #expect(try chosen.get().devicePath == "/dev/other")
+        }
+        let other = DriverSelection.choose(.listed([.kvm]), on: machine) { _ in .usable([]) }
+        #expect(try other.get().devicePath == "/dev/kvm")
+        #expect(machine.devices == ["/dev/kvm", "/dev/other"])
+        #expect(MachineHypervisor.unknown.devices == ["/dev/kvm", "/dev/mshv"])
+    }
+
+    @Test(arguments: [
+        (
+            ["HYPERLIGHT_DEVICE_PATH": "/dev/kvm"],
+            "HYPERLIGHT_DEVICE_PATH without HYPERLIGHT_HYPERVISOR"
+        ),
+        (
+            ["HYPERLIGHT_HYPERVISOR": "hyperv"],
+            "HYPERLIGHT_HYPERVISOR: \"hyperv\" is not one of: kvm, mshv, emulator"
+        ),
+        (
+            ["HYPERLIGHT_HYPERVISOR": "kvm", "HYPERLIGHT_DEVICE_PATH": "dev/kvm"],
+            "HYPERLIGHT_DEVICE_PATH: \"dev/kvm\" is not an absolute path"
+        ),
+        (
+            ["HYPERLIGHT_HYPERVISOR": "emulator", "HYPERLIGHT_DEVICE_PATH": "/dev/kvm"],
+            "HYPERLIGHT_DEVICE_PATH: the emulator has no device"
+        ),
+    ])
+    func `an environment that means nothing is refused in words`(
+        _ environment: [String: String], _ text: String
+    ) {
+        #expect {
+            try MachineHypervisor(environment: environment)
+        } throws: {
+            "\($0)" == text
+        }
+    }
+
+    @Test func `empty variables are as good as none`() throws {
+        let machine = try MachineHypervisor(environment: [
+            "HYPERLIGHT_HYPERVISOR": "", "HYPERLIGHT_DEVICE_PATH": "",
+        ])
+        #expect(machine == .unknown)
+    }
+
     @Test
     func `no driver is probed that is not needed`() {
         var probed: [DriverName] = []

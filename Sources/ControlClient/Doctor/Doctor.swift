@@ -10,21 +10,49 @@ enum Doctor {
 
     /// All checks that need no supervisor.
     static func machineReport() -> DoctorReport {
-        var checks = [
-            device("/dev/kvm", name: "kvm-device"),
+        let kvm = [
+            device(
+                "/dev/kvm", name: "kvm-device",
+                absence: Absence(
+                    verdict: .warn,
+                    remedy: "enable virtualisation in the firmware or in the outer hypervisor; "
+                        + "until then guests run on the emulator"),
+                access: "sudo usermod -aG kvm USER, then log in again"),
             driver("kvm", program: "hyperlight-worker", isLastResort: false),
+        ]
+        let others = [
             driver("emulator", program: "hyperlight-worker-emulator", isLastResort: true),
             seccomp(), landlock(), users(), namespaces(), controlGroups(), debugger(),
         ]
-        if access("/dev/mshv", F_OK) == 0 {
-            checks.insert(device("/dev/mshv", name: "mshv-device"), at: 1)
-        }
-        return DoctorReport(checks: checks)
+        return DoctorReport(checks: microsoftHypervisor() + kvm + others)
+    }
+
+    /// Few machines have it, so nothing is wrong with those that have not.
+    private static func microsoftHypervisor() -> [Check] {
+        let path = "/dev/mshv"
+        let check = device(
+            path, name: "mshv-device",
+            absence: Absence(
+                verdict: .pass, detail: "only where Linux is the root of the Microsoft hypervisor"),
+            access: "give the supervisor's user access, for example by a udev rule that sets the "
+                + "group of \(path)")
+        guard Glibc.access(path, F_OK) == 0 else { return [check] }
+        return [check, driver("mshv", program: "hyperlight-worker", isLastResort: false)]
     }
 
     // MARK: Hypervisors
 
-    private static func device(_ path: String, name: String) -> Check {
+    /// What it means that a device does not exist.
+    private struct Absence {
+        let verdict: DoctorReport.Verdict
+        var detail: String?
+        var remedy: String?
+    }
+
+    /// `access` is what helps where the device is not for this user.
+    private static func device(
+        _ path: String, name: String, absence: Absence, access: String
+    ) -> Check {
         let descriptor = open(path, O_RDWR | O_CLOEXEC)
         guard descriptor < 0 else {
             close(descriptor)
@@ -33,13 +61,14 @@ enum Doctor {
         switch errno {
         case ENOENT, ENXIO, ENODEV:
             return Check(
-                name: name, verdict: .warn, detail: "\(path) does not exist",
-                remedy: "enable virtualisation in the firmware or in the outer hypervisor; "
-                    + "until then guests run on the emulator")
+                name: name, verdict: absence.verdict,
+                detail: "\(path) does not exist"
+                    + (absence.detail.map { "; it is there \($0)" } ?? ""),
+                remedy: absence.remedy)
         case EACCES, EPERM:
             return Check(
                 name: name, verdict: .warn, detail: "\(path): permission denied",
-                remedy: "sudo usermod -aG kvm USER, then log in again")
+                remedy: access)
         case let code:
             return Check(
                 name: name, verdict: .warn,
