@@ -195,7 +195,9 @@ import LinuxSystem
             (.pendingEvent, RegisterValue(0)), (.pendingInterruption, RegisterValue(0)),
             (.interruptState, RegisterValue(0)), (.xcr0, RegisterValue(1)),
         ])
-        if !modelSpecific.isEmpty { try write(modelSpecific) }
+        let present = try read(modelSpecific.map(\.0))
+        let different = zip(modelSpecific, present).filter { $0.1 != $1 }.map(\.0)
+        if !different.isEmpty { try write(different) }
         try interception.resetGuest(descriptor)
     }
 

@@ -48,6 +48,9 @@ enum Machine {
     private static let guestFolder =
         ProcessInfo.processInfo.environment["HYPERLIGHT_GUESTS"] ?? packageRoot + "/.build/guests"
 
+    /// The stand-in for the Microsoft hypervisor, which workers load; nil when there is none.
+    static let mshvShim: String? = ProcessInfo.processInfo.environment["HYPERLIGHT_MSHV_SHIM"]
+
     static func program(_ name: String) -> String { programFolder + "/" + name }
 
     static func guest(_ name: String) -> String { guestFolder + "/" + name }
@@ -63,6 +66,7 @@ enum Machine {
 /// The drivers that tests with a debugger run on.
 enum Driver: String, CaseIterable, Sendable, CustomTestStringConvertible {
     case kvm
+    case mshv
     case emulator
 
     var testDescription: String { rawValue }
@@ -70,9 +74,17 @@ enum Driver: String, CaseIterable, Sendable, CustomTestStringConvertible {
     /// Those this machine has; the emulator is always there.
     static let present = allCases.filter(\.isPresent)
 
+    /// Whether a worker may have the one thread that the kernel makes for a machine of KVM.
+    ///
+    /// The stand-in for MSHV is one.
+    var hasKernelThread: Bool { self == .kvm || self == .mshv && Machine.mshvShim != nil }
+
     var isPresent: Bool {
         switch self {
         case .kvm: access("/dev/kvm", R_OK | W_OK) == 0
+        // By the real device, or by the stand-in, which needs KVM.
+        case .mshv:
+            access("/dev/mshv", R_OK | W_OK) == 0 || Machine.mshvShim != nil && Driver.kvm.isPresent
         case .emulator: true
         }
     }

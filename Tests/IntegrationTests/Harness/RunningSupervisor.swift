@@ -129,7 +129,16 @@ final class RunningSupervisor {
                 programs + "/hyperlight-supervisor", "--config", path, "--socket",
                 folder + "/c.sock", "--log-format", "json",
             ]
-        program = try RunningProgram(words[0], Array(words.dropFirst()))
+        program = try RunningProgram(
+            words[0], Array(words.dropFirst()), environment: Self.environment(for: sandboxes))
+    }
+
+    /// Where a sandbox wants the Microsoft hypervisor and the tests bring a stand-in, that.
+    private static func environment(for sandboxes: [SandboxEntry]) -> [String: String] {
+        guard let shim = Machine.mshvShim,
+            sandboxes.contains(where: { $0.hypervisor == Driver.mshv.rawValue })
+        else { return [:] }
+        return ["HYPERLIGHT_TEST_MSHV_SHIM": shim]
     }
 
     deinit { end() }
