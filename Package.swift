@@ -188,8 +188,8 @@ let package = Package(
         .testTarget(
             name: "HypervisorMSHVTests",
             dependencies: [
-                "CLinux", "GuestModel", "Hypervisor", "HypervisorMSHV", "Jail", "LinuxSystem",
-                "DriverConformance",
+                "CLinux", "ConformanceSupport", "DriverConformance", "GuestModel", "Hypervisor",
+                "HypervisorMSHV", "LinuxSystem",
             ],
             swiftSettings: nearC),
         // Tests of configuration and control

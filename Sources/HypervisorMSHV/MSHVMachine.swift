@@ -21,7 +21,7 @@ package import LinuxSystem
     package var vcpu: any VirtualCPU { mshvVCPU }
     let mshvVCPU: MSHVVCPU
 
-    private let partition: MSHVPartition
+    let partition: MSHVPartition
     private let memory = GuestMemory()
 
     /// Makes a machine; the device is closed afterwards.
@@ -66,8 +66,8 @@ package import LinuxSystem
     /// One run of a partition that has no memory yet, so that nothing can be executed: whatever the
     /// system does at a first run it does now, when it still may.
     package func prepareForConfinement() {
-        // A refusal means nothing: what is wrong with the partition shows when it has its memory.
-        try? mshvVCPU.runWithoutMemory()
+        // What comes of it means nothing: what is wrong with the partition shows when it has its memory.
+        mshvVCPU.runWithoutMemory()
     }
 }
 
@@ -96,11 +96,16 @@ final class MSHVPartition {
 
     func map(_ region: MemoryRegion) throws(HypervisorError) {
         do throws(HypervisorError) {
-            var argument = Self.argument(for: region)
-            try descriptor.mshv(.setGuestMemory, &argument)
+            try setMemory(Self.argument(for: region))
         } catch .call(_, errno: EEXIST) {
             throw .regionOverlaps(region.start)
         }
+    }
+
+    /// Gives the partition the memory that `argument` of MSHV_SET_GUEST_MEMORY says.
+    func setMemory(_ argument: [UInt8]) throws(HypervisorError) {
+        var argument = argument
+        try descriptor.mshv(.setGuestMemory, &argument)
     }
 
     /// `region` as MSHV_SET_GUEST_MEMORY wants it.

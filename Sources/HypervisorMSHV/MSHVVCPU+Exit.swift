@@ -69,6 +69,7 @@ extension MSHVVCPU {
         _ exception: ExceptionIntercept, isStepping: Bool
     ) throws(HypervisorError) -> VMExit? {
         var conditions = try read([.dr6])[0].low
+        lastDebugConditions = (conditions, exception.parameter)
         // DR6 changes when the exception is delivered, and this one has not been: should the
         // hypervisor leave it at that, the message has what would be put there.
         if conditions & Self.conditions == 0 { conditions |= exception.parameter & Self.conditions }

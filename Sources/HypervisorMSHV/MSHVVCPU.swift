@@ -25,7 +25,7 @@ import LinuxSystem
     private var system: SystemRegisters?
     private var mustFlushTranslations = false
     /// What the model-specific registers were at first, of those that are there.
-    private let modelSpecific: [(MSHVRegister, RegisterValue)]
+    let modelSpecific: [(MSHVRegister, RegisterValue)]
 
     private(set) var breakpoints = Breakpoints()
     private(set) var softwareBreakpoints: Set<GuestVirtualAddress> = []
@@ -35,6 +35,11 @@ import LinuxSystem
 
     /// Whether a halted processor's RIP is behind its HLT; nil as long as nobody knows.
     var isRIPBehindHalts: Bool?
+
+    /// Where the last #DB showed its conditions, for measurements on a real host.
+    var lastDebugConditions: (register: UInt64, message: UInt64)?
+    /// Whether the register page shows registers, nil without one; for measurements as well.
+    var isPageValid: Bool? { page?.isValid }
 
     /// The kernel's copy of the message that ended the last run.
     ///
@@ -254,10 +259,21 @@ import LinuxSystem
         }
     }
 
-    /// One run that can execute nothing, of a partition without memory.
-    func runWithoutMemory() throws(HypervisorError) {
+    /// One run that can execute nothing, of a partition without memory; a kick does not keep it from
+    /// being made, because it comes back by itself.
+    func runWithoutMemory() {
         guard memory.regions.isEmpty else { return }
-        _ = try enter(.continue)
+        for _ in 0..<Self.attemptsMax {
+            let result = descriptor.callMSHV(.runVP, &message)
+            guard result == -EAGAIN || result == -EINTR else { break }
+        }
+        forget()
+    }
+
+    /// The processor may have other registers now.
+    private func forget() {
+        isGeneralKnown = false
+        system = nil
     }
 
     private enum EntryResult { case stopped, interrupted }
@@ -272,8 +288,7 @@ import LinuxSystem
             result = runOnce()
             attempts += 1
         }
-        isGeneralKnown = false
-        system = nil
+        forget()
         if trapFlagIsOurs { try clearTrapFlag() }
         switch result {
         case -EINTR: return .interrupted

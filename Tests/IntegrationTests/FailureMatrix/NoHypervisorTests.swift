@@ -66,6 +66,32 @@ extension IntegrationTests {
             }
         }
 
+        @Test(
+            .enabled(if: access("/dev/mshv", F_OK) != 0, "/dev/mshv is here"))
+        func `without /dev/mshv a sandbox that wants it fails once, "auto" goes on`() throws {
+            var wants = SandboxEntry("mshv", "counter", startup: "run")
+            wants.hypervisor = "mshv"
+            var automatic = SandboxEntry("auto", "counter", startup: "run")
+            automatic.hypervisor = "auto"
+            // Not even a stand-in, if the tests have one.
+            let supervisor = try RunningSupervisor([wants, automatic], hasStandIn: false)
+            defer { supervisor.end() }
+            let line = try supervisor.waitForEvent(
+                "mshv", "sandbox.state", containing: "-> failed: no usable hypervisor: mshv: ")
+            #expect(line.msg.hasSuffix("open /dev/mshv: No such file or directory"))
+            try supervisor.waitForEvent("auto", "sandbox.state", containing: "-> running")
+            let status = try supervisor.status("mshv")
+            #expect(status.state == .failed && status.restarts == 0)
+            let program = try RunningProgram(
+                Machine.program("hyperlight-supervisor"),
+                ["--check", "--config", supervisor.folder + "/s.json"])
+            defer { program.end() }
+            #expect(try program.waitForEnd(.seconds(20)) == .exit(69))
+            #expect(
+                program.output.text.contains(
+                    "sandbox mshv: no usable hypervisor: mshv: open /dev/mshv: No such file"))
+        }
+
         /// How `--check` of a configuration ends there.
         private func check(_ missing: MissingKVM, _ path: String) throws -> RunningProgram.Ending {
             let words =

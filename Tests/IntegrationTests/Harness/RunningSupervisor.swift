@@ -114,10 +114,10 @@ final class RunningSupervisor {
     ///
     /// `programs` is the folder of the supervisor and its children, `starter` the words in front
     /// of its command line: a program that becomes the supervisor. `folder` is that of another
-    /// supervisor, or nil for a new one.
+    /// supervisor, or nil for a new one. `hasStandIn` is false for a machine as it is.
     init(
         _ sandboxes: [SandboxEntry], programs: String = Machine.programFolder,
-        starter: [String] = [], folder: String? = nil
+        starter: [String] = [], folder: String? = nil, hasStandIn: Bool = true
     ) throws {
         ownsFolder = folder == nil
         let folder = try folder ?? Self.makeFolder()
@@ -130,7 +130,8 @@ final class RunningSupervisor {
                 folder + "/c.sock", "--log-format", "json",
             ]
         program = try RunningProgram(
-            words[0], Array(words.dropFirst()), environment: Self.environment(for: sandboxes))
+            words[0], Array(words.dropFirst()),
+            environment: hasStandIn ? Self.environment(for: sandboxes) : [:])
     }
 
     /// Where a sandbox wants the Microsoft hypervisor and the tests bring a stand-in, that.
