@@ -47,14 +47,10 @@ extension SeccompPolicy {
                 + moreVCPURequests.map {
                     CallRule("ioctl", .int(0, ChildDescriptor.Worker.vcpu), .request(1, $0))
                 }
-                // Whether host memory is writable, which the kernel would know: where there is no
-                // /proc any more it does without.
-                + [CallRule("openat", .flags(2, required: O_RDONLY, optional: O_CLOEXEC))]
         }
 
         private static let moreVCPURequests: [UInt32] = [
             0x8080_aea1, 0x4080_aea2,  // KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS
-            0x8040_ae9f, 0x4040_aea0,  // KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS
             0x4188_aea7,  // KVM_SET_XCRS
         ]
     #endif

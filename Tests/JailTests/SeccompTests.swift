@@ -172,18 +172,15 @@ import Testing
         let createVM = ["call", "16", "8", "\(0xAE01)", "0"]
         #expect(
             try ProbeRun.end(["mshv"] + createVM, environment: Self.shim) == ProbeRun.killed)
-        let writable = ["call", "257", "-100", "@path", "2"]
-        #expect(
-            try ProbeRun.end(["mshv"] + writable, environment: Self.shim) == ProbeRun.killed)
+        let open = ["call", "257", "-100", "@path", "0"]
+        #expect(try ProbeRun.end(["mshv"] + open, environment: Self.shim) == ProbeRun.killed)
     }
 
     @Test(arguments: ProbeRole.allCases.filter { $0 != .mshv })
     func `the variable of the stand-in changes nothing for others`(_ role: ProbeRole) throws {
-        for call in [Self.runMSHV, ["call", "257", "-100", "@path", "0"]] {
-            #expect(
-                try ProbeRun.end([role.rawValue] + call, environment: Self.shim)
-                    == ProbeRun.killed)
-        }
+        #expect(
+            try ProbeRun.end([role.rawValue] + Self.runMSHV, environment: Self.shim)
+                == ProbeRun.killed)
     }
 
     /// Else a clean run under AddressSanitizer would say nothing of workers and stubs.
