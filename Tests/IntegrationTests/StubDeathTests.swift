@@ -79,7 +79,8 @@ extension IntegrationTests {
                 print(
                     "F6: stub killed, \(testCase.testDescription): the guest went on after",
                     pauses.sorted().text, "ms, longest pause", [longest * 1000].text, "ms")
-                #expect(pauses.median <= Self.goesOnWithinMilliseconds)
+                #expect(
+                    pauses.median <= Self.goesOnWithinMilliseconds * testCase.driver.slowness)
                 #expect(longest <= 1)
                 try expectDebuggable(supervisor, port)
                 try #expect(supervisor.status("a").workerPID == worker)

@@ -74,6 +74,9 @@ enum Driver: String, CaseIterable, Sendable, CustomTestStringConvertible {
     /// Those this machine has; the emulator is always there.
     static let present = allCases.filter(\.isPresent)
 
+    /// How many times longer steps may take: the stand-in for MSHV makes many requests for each.
+    var slowness: Double { self == .mshv && Machine.mshvShim != nil ? 4 : 1 }
+
     /// Whether a worker may have the one thread that the kernel makes for a machine of KVM.
     ///
     /// The stand-in for MSHV is one.
