@@ -56,15 +56,20 @@ struct Recording {
         }
     }
 
+    /// What the client was told that the image is called.
+    var fileName: String { answer(beginningWith: "l/").map { "/" + $0 } ?? "/guest/unknown" }
+
     /// Where the client was told that the image lies.
     private var facts: GuestFacts {
-        let offset = exchanges.lazy.compactMap { exchange -> UInt64? in
-            let body = String(decoding: exchange.body ?? [], as: UTF8.self)
-            guard body.hasPrefix("TextSeg=") else { return nil }
-            return UInt64(body.dropFirst("TextSeg=".count), radix: 16)
-        }.first
+        let offset = answer(beginningWith: "TextSeg=").flatMap { UInt64($0, radix: 16) }
         return GuestFacts(
             loadBias: offset ?? 0, firstSegmentAddress: 0, capabilities: .complete)
+    }
+
+    /// The rest of the first reply that begins so.
+    private func answer(beginningWith head: String) -> String? {
+        let body = exchanges.lazy.compactMap(\.body).first { $0.starts(with: head.utf8) }
+        return body.map { String(decoding: $0.dropFirst(head.utf8.count), as: UTF8.self) }
     }
 
     /// Memory as the reply shows it: in hex, in binary, run-length coded, or as a place of a search.
@@ -75,6 +80,7 @@ struct Recording {
         if sent.starts(with: "$qSearch".utf8) {
             return [.memory(searched(at: address, count, sent, body))]
         }
+        if sent.starts(with: "$qCRC".utf8) { return [.memory([UInt8](repeating: 0, count: count))] }
         if body.first == UInt8(ascii: "E") { return [.refused(.notMapped)] }
         if sent.starts(with: "$x".utf8) {
             return [.memory(Self.unescaped(body.dropFirst()))]

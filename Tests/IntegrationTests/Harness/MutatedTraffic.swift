@@ -25,7 +25,7 @@ struct MutatedTraffic {
 
     /// The client's side of what was recorded.
     private static func recordedByGDB() throws -> [[UInt8]] {
-        let path = Machine.packageRoot + "/Tests/GDBRemoteTests/Golden/gdb-13-counter-pie.rsp"
+        let path = Machine.packageRoot + "/Tests/GDBRemoteTests/Golden/gdb-13-counter.rsp"
         return try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
             .filter { $0.hasPrefix("> $") }.map { bytes(of: $0.dropFirst(3)) }
     }
