@@ -80,8 +80,8 @@ struct Recording {
         if sent.starts(with: "$qSearch".utf8) {
             return [.memory(searched(at: address, count, sent, body))]
         }
-        if sent.starts(with: "$qCRC".utf8) { return [.memory([UInt8](repeating: 0, count: count))] }
         if body.first == UInt8(ascii: "E") { return [.refused(.notMapped)] }
+        if sent.starts(with: "$qCRC".utf8) { return [.memory([UInt8](repeating: 0, count: count))] }
         if sent.starts(with: "$x".utf8) {
             return [.memory(Self.unescaped(body.dropFirst()))]
         }
