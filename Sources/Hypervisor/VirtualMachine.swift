@@ -70,6 +70,9 @@ package protocol VirtualCPU: AnyObject {
     /// When false the driver stops at `Breakpoints.software` by itself and guest memory stays as it is.
     var patchesSoftwareBreakpoints: Bool { get }
 
+    /// Whether a step may leave the trap flag set in the flags that the CPU pushes for an exception.
+    var stepsByTrapFlag: Bool { get }
+
     /// Tells the driver that the host wrote what may be code (loading or patching): forget what was
     /// made of the old bytes.
     func codeChanged()
@@ -93,6 +96,10 @@ package protocol VirtualCPU: AnyObject {
     /// A kick that arrives before `run` is kept and ends that run at once. Call this first, look at
     /// the reasons for kicks second, and run third: then none is lost and none is stale.
     func clearKick()
+}
+
+extension VirtualCPU {
+    package var stepsByTrapFlag: Bool { true }
 }
 
 package enum RunMode: Hashable, Sendable {

@@ -14,6 +14,7 @@ final class EmulatorVCPU: VirtualCPU {
     private var areTranslationsStale = false
 
     let patchesSoftwareBreakpoints = false
+    let stepsByTrapFlag = false
 
     init(engine: Engine, memory: GuestMemory) {
         self.engine = engine

@@ -37,12 +37,14 @@ extension VCPULoop {
 
     /// Executes one instruction of the guest's own, with all page faults that belong to it.
     func step() {
-        let before = guest.state.general
+        let before = guest.state
         // An instruction touches few pages; one that faults for ever is shown where it is.
         for _ in 0..<Self.faultsMax {
             executeOneInstruction()
             clearPushedTrapFlag(since: before)
-            guard let fault = pageFault(since: before), finish(fault) == .back else { return }
+            guard let fault = pageFault(since: before.general), finish(fault) == .back else {
+                return
+            }
         }
     }
 
@@ -50,23 +52,56 @@ extension VCPULoop {
 
     /// Takes our trap flag out of the flags that the CPU has pushed for an exception of the instruction
     /// of `before`: a handler that returns would otherwise be trapped in the guest, long after the step.
-    private func clearPushedTrapFlag(since before: RegisterFile) {
+    private func clearPushedTrapFlag(since before: VCPUState) {
         let now = guest.state.general
         // Nearly every step leads to the next instruction.
-        guard now.rip &- before.rip > Self.instructionBytesMax, before.rflags & Self.trapFlag == 0
+        guard guest.vcpu.stepsByTrapFlag,
+            now.rip &- before.general.rip > Self.instructionBytesMax
         else { return }
         // With an error code or without, and with what the handler's first instruction pushes.
         for offset in stride(from: UInt64(0), through: 16, by: 8) {
             let frame = now.rsp &+ offset
-            guard let rip = word(at: frame), rip &- before.rip <= Self.instructionBytesMax,
-                word(at: frame &+ 24) == before.rsp
-            else { continue }
-            return clearTrapFlag(at: frame &+ 16)
+            // In this order: reading the guest's table is dear, and few calls leave such words.
+            guard looksPushed(frame, for: before), isPushed(frame, for: before.general) else {
+                continue
+            }
+            return clearTrapFlag(at: frame &+ 16, since: before.general)
         }
     }
 
-    private func clearTrapFlag(at address: UInt64) {
-        guard let flags = word(at: address), flags & Self.trapFlag != 0,
+    /// Whether the words at `frame` may be those of an exception of the instruction of `before`.
+    private func looksPushed(_ frame: UInt64, for before: VCPUState) -> Bool {
+        guard let rip = word(at: frame), rip &- before.general.rip <= Self.instructionBytesMax,
+            word(at: frame &+ 8) == UInt64(before.system.cs.selector),
+            let flags = word(at: frame &+ 16), flags >> 32 == 0, flags & 2 != 0,
+            word(at: frame &+ 24) == before.general.rsp,
+            word(at: frame &+ 32) == UInt64(before.system.ss.selector)
+        else { return false }
+        return true
+    }
+
+    /// Whether the guest stands at the handler of an exception whose frame the CPU puts there.
+    private func isPushed(_ frame: UInt64, for before: RegisterFile) -> Bool {
+        let (system, memory) = (guest.state.system, guest.memory)
+        return (UInt8.min...UInt8.max).contains { vector in
+            guard let gate = InterruptGate(vector: vector, system: system, memory: memory),
+                isAtHandler(of: gate)
+            else { return false }
+            let start = gate.frame(
+                interrupting: before.rsp, system: system, memory: memory)
+            return start?.rawValue == frame &- 8  // at the error code
+        }
+    }
+
+    /// A KVM that emulates ring 0 reports the step only behind the handler's first instruction.
+    private func isAtHandler(of gate: InterruptGate) -> Bool {
+        guest.state.general.rip &- gate.handler.rawValue <= Self.instructionBytesMax
+    }
+
+    /// Takes our trap flag out of the flags at `address`; one of the guest's own stays.
+    private func clearTrapFlag(at address: UInt64, since before: RegisterFile) {
+        guard guest.vcpu.stepsByTrapFlag, before.rflags & Self.trapFlag == 0,
+            let flags = word(at: address), flags & Self.trapFlag != 0,
             let place = guest.physicalAddress(of: GuestVirtualAddress(address))
         else { return }
         // It was read a moment ago, so it has memory and the write cannot fail.
@@ -125,18 +160,17 @@ extension VCPULoop {
             !breakpoints.contains(rip)
         else { return nil }
         let (system, memory) = (guest.state.system, guest.memory)
-        // A KVM that emulates ring 0 reports the step only behind the handler's first instruction.
         guard
             let gate = InterruptGate(
                 vector: CPUException.pageFault, system: system, memory: memory),
-            now.rip &- gate.handler.rawValue <= Self.instructionBytesMax,
+            isAtHandler(of: gate),
             let start = gate.frame(interrupting: before.rsp, system: system, memory: memory)
         else { return nil }
         let frame = start.rawValue &+ 8  // behind the error code
         guard word(at: frame) == before.rip, word(at: frame &+ 24) == before.rsp else {
             return nil
         }
-        clearTrapFlag(at: frame &+ 16)
+        clearTrapFlag(at: frame &+ 16, since: before)
         return PageFault(rip: .init(before.rip), stackPointer: before.rsp, frame: frame)
     }
 

@@ -50,7 +50,7 @@ final class GuestSession {
     let bench: WorkerBench
     let stub: StubEnd
     /// As of the last stop.
-    private(set) var state = VCPUState()
+    var state = VCPUState()
 
     /// Starts the guest of `image` and attaches to it at its entry point.
     init(_ image: [UInt8], on driver: RealDriver, _ settings: WorkerSettings = .held) throws {

@@ -122,6 +122,24 @@ extension VCPULoopTests {
         }
 
         @Test(arguments: RealDriver.present)
+        func `a step leaves data that looks like an exception frame as it was`(
+            driver: RealDriver
+        ) throws {
+            // call over 32 bytes; nop
+            let code: [UInt8] = [0xE8, 0x20, 0, 0, 0] + [UInt8](repeating: 0x90, count: 40)
+            let session = try GuestSession(NopMachine.image(code), on: driver)
+            let stack = (session.state.general.rsp & ~0xFFF) - 0x200
+            // Below the return address: a selector, flags with the trap flag, the stack pointer.
+            let data = [0, 0x1D00, stack, 0x77].flatMap(\.littleEndianBytes)
+            try #expect(session.stub.ask(.writeMemory(.init(stack), data)) == .done)
+            session.state.general.rsp = stack
+            try #expect(session.go(to: Self.start) == .done)
+            try #expect(session.resume(.step) == .stepped)
+            #expect(session.rip == Self.start + 0x25)
+            try #expect(session.read(stack, 32) == data)
+        }
+
+        @Test(arguments: RealDriver.present)
         func `a range step over a loop of 100,000 instructions is one stop`(driver: RealDriver)
             throws
         {
@@ -151,5 +169,11 @@ extension GuestSession {
             } catch WorkerBench.Failure.nothingCame {}
         }
         throw WorkerBench.Failure.nothingCame
+    }
+}
+
+extension UInt64 {
+    fileprivate var littleEndianBytes: [UInt8] {
+        stride(from: UInt64(0), to: 64, by: 8).map { UInt8(truncatingIfNeeded: self >> $0) }
     }
 }
