@@ -9,6 +9,7 @@ import WireProtocol
 /// show the original byte, writes change the original byte. A breakpoint belongs to a virtual address:
 /// when the guest maps another page there, or its copy of the page, the breakpoint follows at the next
 /// stop or resume. Until then a copy has the breakpoint instruction too, and any other page has none.
+/// While it is patched into a place that is mapped at another address too, it hits there as well.
 struct BreakpointTable {
     /// Software breakpoints in one session; more is a mistake or an attack.
     static let softwareMax = 1024
@@ -29,18 +30,28 @@ struct BreakpointTable {
     /// Where the worker itself wants the guest to stop for a moment; the client knows nothing of it.
     private var ownStop: GuestVirtualAddress?
 
-    func contains(_ address: GuestVirtualAddress) -> Bool {
-        software[address] != nil || hardware.contains(address)
-    }
-
     /// Whether the guest would stop at `address` again and again instead of executing it.
-    func stops(at address: GuestVirtualAddress) -> Bool {
-        contains(address) || address == ownStop
+    func stops(at address: GuestVirtualAddress, in guest: Guest) -> Bool {
+        kind(at: address, in: guest) != nil || address == ownStop
     }
 
-    func kind(at address: GuestVirtualAddress) -> BreakpointKind? {
-        if software[address] != nil { return .software }
+    /// What stops the guest at `address`; a patch does so at every address of its place.
+    func kind(at address: GuestVirtualAddress, in guest: Guest) -> BreakpointKind? {
+        if software[address] != nil || patchedPlace(of: address, in: guest) != nil {
+            return .software
+        }
         return hardware.contains(address) ? .hardware : nil
+    }
+
+    /// Where `address` lies if a patch is there: that of its own breakpoint, or of one at another
+    /// address of the same place.
+    private func patchedPlace(
+        of address: GuestVirtualAddress, in guest: Guest
+    ) -> GuestPhysicalAddress? {
+        guard !originals.isEmpty, let place = guest.physicalAddress(of: address),
+            originals[place] != nil
+        else { return nil }
+        return place
     }
 
     /// Puts a breakpoint in; one that the driver refuses leaves no trace.
@@ -193,7 +204,7 @@ struct BreakpointTable {
         _ body: () throws(HypervisorError) -> Result
     ) throws(HypervisorError) -> Result {
         follow(address, in: guest)
-        let place = software[address] ?? nil
+        let place = patchedPlace(of: address, in: guest)
         if let place, let original = originals[place] {
             _ = guest.memory.write([original], at: place)
         }
@@ -268,7 +279,9 @@ struct BreakpointTable {
             let unpatched = software.filter { $0.value == nil && $0.key != skipped }
             breakpoints.hardware += unpatched.keys
         }
-        guard let ownStop, ownStop != skipped, !contains(ownStop) else { return breakpoints }
+        guard let ownStop, ownStop != skipped, kind(at: ownStop, in: guest) == nil else {
+            return breakpoints
+        }
         if guest.vcpu.patchesSoftwareBreakpoints {
             breakpoints.hardware.append(ownStop)
         } else {

@@ -15,14 +15,9 @@ extension VCPULoop {
             try refresh()
             guestHalted()
         case .debug(.hardwareBreakpoint(let address)):
-            let kind = breakpoints.kind(at: address) ?? .hardware
-            try stopAfterRefresh(.breakpoint(kind, address))
-        case .debug(.softwareBreakpoint(let address)):
-            if breakpoints.kind(at: address) == .software {
-                try stopAfterRefresh(.softwareBreakpoint(address))
-            } else {
-                try trapOfTheGuest(at: address)
-            }
+            try stopAfterRefresh(
+                .breakpoint(breakpoints.kind(at: address, in: guest) ?? .hardware, address))
+        case .debug(.softwareBreakpoint(let address)): try breakpointInstruction(at: address)
         case .debug(.watchpoint(let kind, let address)):
             try stopAfterRefresh(.watchpoint(kind, address))
         case .debug(.guest): try stopAfterRefresh(.guestTrap)
@@ -91,22 +86,29 @@ extension VCPULoop {
 
     // MARK: Stopping
 
-    private func stopAfterRefresh(_ reason: StopReason) throws(HypervisorError) {
+    private func stopAfterRefresh(
+        _ reason: @autoclosure () -> StopReason
+    ) throws(HypervisorError) {
         try refresh()
         guard isClientAttached else {
             // Nobody set a breakpoint, so the trap is the guest's own, and it has nobody to catch it.
             return crash(.protocolViolation("debug trap without a debugger"))
         }
-        stop(reason)
+        stop(reason())
     }
 
-    /// The guest executed an `int3` of its own.
+    /// The guest executed an `int3`: one of the client's breakpoints, or one of its own.
     ///
-    /// The client sees RIP behind it, as after any trap, so that continuing goes on.
-    private func trapOfTheGuest(at address: GuestVirtualAddress) throws(HypervisorError) {
+    /// Of one of its own the client sees RIP behind it, as after any trap, so that continuing goes on.
+    private func breakpointInstruction(at address: GuestVirtualAddress) throws(HypervisorError) {
+        // For a step from there the client's is taken out, so this is the guest's, under it.
+        let isSteppedOver = runMode == .step && address == rip
         try refresh()
         guard isClientAttached else {
             return crash(.protocolViolation("int3 without a debugger"))
+        }
+        if !isSteppedOver, breakpoints.kind(at: address, in: guest) == .software {
+            return stop(.softwareBreakpoint(address))
         }
         var registers = guest.state.general
         registers.rip = address.rawValue &+ 1

@@ -25,7 +25,9 @@ extension VCPULoop {
         while case .running(.range) = activity, !exitRequested {
             step()
             guard case .running(.range) = activity else { return }
-            if let kind = breakpoints.kind(at: rip) { return stop(.breakpoint(kind, rip)) }
+            if let kind = breakpoints.kind(at: rip, in: guest) {
+                return stop(.breakpoint(kind, rip))
+            }
             guard rip >= start, rip < end else { return stop(.stepped) }
             steps += 1
             if steps.isMultiple(of: Self.stepsBetweenLooks) { _ = serveInput() }
@@ -157,7 +159,7 @@ extension VCPULoop {
         guard isRunning, guest.plan.abi == .hyperlight,
             now.rip &- before.rip > Self.instructionBytesMax,
             // A client that stops at the handler wants to see it.
-            !breakpoints.contains(rip)
+            breakpoints.kind(at: rip, in: guest) == nil
         else { return nil }
         let (system, memory) = (guest.state.system, guest.memory)
         guard
@@ -234,7 +236,7 @@ extension VCPULoop {
         }
         if fault.hasReturned(to: guest.state.general) { return .back }
         // The handler executes that instruction for itself.
-        if let kind = breakpoints.kind(at: fault.rip) {
+        if let kind = breakpoints.kind(at: fault.rip, in: guest) {
             stop(.breakpoint(kind, fault.rip))
         } else {
             executeOneInstruction()
@@ -250,7 +252,7 @@ extension VCPULoop {
             if steps.isMultiple(of: Self.stepsBetweenLooks) { _ = serveInput() }
             guard isRunning, isClientAttached, !exitRequested else { return .elsewhere }
             if fault.hasReturned(to: guest.state.general) { return .back }
-            if let kind = breakpoints.kind(at: rip) {
+            if let kind = breakpoints.kind(at: rip, in: guest) {
                 stop(.breakpoint(kind, rip))
                 return .elsewhere
             }

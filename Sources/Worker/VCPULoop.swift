@@ -92,7 +92,7 @@ final class VCPULoop {
     /// Runs without a goal of its own: until a breakpoint, an interrupt, a crash or the end.
     private func runFreely() {
         // Guest code at a breakpoint that the client set earlier: one instruction without it first.
-        if breakpoints.contains(rip) {
+        if breakpoints.stops(at: rip, in: guest) {
             step()
             guard case .running(.free) = activity else { return }
         }
@@ -132,7 +132,7 @@ final class VCPULoop {
     func enter(_ mode: RunMode) throws(HypervisorError) -> VMExit {
         runMode = mode
         let exit: VMExit
-        if mode == .step, breakpoints.stops(at: rip) {
+        if mode == .step, breakpoints.stops(at: rip, in: guest) {
             exit = try breakpoints.withoutBreakpoint(at: rip, in: guest) {
                 () throws(HypervisorError) in try guest.vcpu.run(.step)
             }

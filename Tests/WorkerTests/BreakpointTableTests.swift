@@ -84,6 +84,22 @@ struct BreakpointTableTests {
         #expect(guest.memory.readUInt8(at: place) == 0x55)
     }
 
+    @Test func `a breakpoint's place is one by every address`() throws {
+        let guest = try aliasedGuest()
+        var table = BreakpointTable()
+        try table.insert(.software, at: start, in: guest)
+        #expect(table.kind(at: alias, in: guest) == .software)
+        #expect(table.stops(at: alias, in: guest))
+        #expect(table.kind(at: .init(alias.rawValue + 1), in: guest) == nil)
+        let during = try table.withoutBreakpoint(at: alias, in: guest) {
+            guest.memory.readUInt8(at: place)
+        }
+        #expect(during == 0x55)
+        #expect(guest.memory.readUInt8(at: place) == 0xCC)
+        try table.remove(.software, at: start, in: guest)
+        #expect(table.kind(at: alias, in: guest) == nil)
+    }
+
     @Test func `both kinds at one address go one by one`() throws {
         let guest = try guest()
         var table = BreakpointTable()
@@ -91,9 +107,9 @@ struct BreakpointTableTests {
         try table.insert(.hardware, at: start, in: guest)
         try table.remove(.software, at: start, in: guest)
         #expect(guest.memory.readUInt8(at: place) == 0x55)
-        #expect(table.kind(at: start) == .hardware)
+        #expect(table.kind(at: start, in: guest) == .hardware)
         try table.remove(.hardware, at: start, in: guest)
-        #expect(table.kind(at: start) == nil)
+        #expect(table.kind(at: start, in: guest) == nil)
     }
 
     @Test func `a byte that the guest wrote over a breakpoint stays`() throws {
@@ -238,7 +254,7 @@ struct BreakpointTableTests {
         let value = try #require(guest.memory.readUInt64(at: entry))
         #expect(guest.memory.writeUInt64(0, at: entry))
         table.follow(in: guest)
-        #expect(table.kind(at: start) == .software)
+        #expect(table.kind(at: start, in: guest) == .software)
         #expect(guest.memory.writeUInt64(value, at: entry))
         table.follow(in: guest)
         #expect(guest.memory.readUInt8(at: place) == 0xCC)
@@ -268,10 +284,10 @@ struct BreakpointTableTests {
         var table = BreakpointTable()
         let isSet = table.setOwnStop(start, in: guest)
         #expect(isSet)
-        #expect(table.stops(at: start))
-        #expect(table.kind(at: start) == nil)
+        #expect(table.stops(at: start, in: guest))
+        #expect(table.kind(at: start, in: guest) == nil)
         let isGone = table.setOwnStop(nil, in: guest)
         #expect(isGone)
-        #expect(!table.stops(at: start))
+        #expect(!table.stops(at: start, in: guest))
     }
 }

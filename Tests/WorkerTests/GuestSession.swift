@@ -34,6 +34,9 @@ enum RealDriver: String, CaseIterable, Sendable {
         }
     }
 
+    /// Whether software breakpoints are bytes in guest memory.
+    var patchesMemory: Bool { self == .kvm }
+
     func makeMachine() throws -> any VirtualMachine {
         switch self {
         case .kvm:

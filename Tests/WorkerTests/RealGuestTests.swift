@@ -139,6 +139,53 @@ extension VCPULoopTests {
             try #expect(session.read(stack, 32) == data)
         }
 
+        // MARK: Breakpoints
+
+        @Test(arguments: RealDriver.present)
+        func `a breakpoint's place executes as it is by another address too`(
+            driver: RealDriver
+        ) throws {
+            // nop; movl $0x12345678, %eax; nop; hlt
+            let code: [UInt8] = [0x90, 0xB8, 0x78, 0x56, 0x34, 0x12, 0x90, 0xF4]
+            let session = try GuestSession(NopMachine.image(code), on: driver)
+            // The page behind the code is the code as well.
+            let leaf = try session.leaf(Self.start)
+            let write = DebugRequest.writePhysicalMemory(
+                .init(leaf.place + 8), leaf.entry.littleEndianBytes)
+            try #expect(session.stub.ask(write) == .done)
+            try #expect(session.insert(.software, Self.start + 0x1001) == .done)
+            if driver.patchesMemory {
+                let here = GuestVirtualAddress(Self.start + 1)
+                try #expect(session.resume() == .softwareBreakpoint(here))
+                #expect(session.rip == here.rawValue)
+            } else {
+                try #expect(session.resume(.step) == .stepped)
+            }
+            try #expect(session.resume(.step) == .stepped)
+            #expect(session.rip == Self.start + 6)
+            #expect(session.state.general.rax == 0x1234_5678)
+            session.stub.send(.resume(.continue))
+            try #expect(session.stub.reply() == .ended(.finished))
+        }
+
+        @Test(arguments: RealDriver.present, [ResumeMode.continue, .step])
+        func `a breakpoint on an int3 of the guest's own hits once, then the int3 does`(
+            driver: RealDriver, mode: ResumeMode
+        ) throws {
+            // nop; int3; nop; hlt
+            let session = try GuestSession(NopMachine.image([0x90, 0xCC, 0x90, 0xF4]), on: driver)
+            let trap = GuestVirtualAddress(Self.start + 1)
+            try #expect(session.insert(.software, trap.rawValue) == .done)
+            try #expect(session.resume() == .softwareBreakpoint(trap))
+            #expect(session.rip == trap.rawValue)
+            try #expect(session.resume(mode) == .guestTrap)
+            #expect(session.rip == trap.rawValue + 1)
+            session.stub.send(.resume(.continue))
+            try #expect(session.stub.reply() == .ended(.finished))
+        }
+
+        // MARK: Long steps
+
         @Test(arguments: RealDriver.present)
         func `a range step over a loop of 100,000 instructions is one stop`(driver: RealDriver)
             throws
