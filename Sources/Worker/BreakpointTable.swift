@@ -188,13 +188,38 @@ struct BreakpointTable {
             originals[place] = byte
             guest.vcpu.codeChanged()
         } else if originals[place] == nil {
-            // The guest has copied the page with our byte in it.
-            originals[place] = originals[old] ?? byte
+            // The guest has copied the page with our byte in it, or this page has an `int3` of its own.
+            let isOurs = isCopy(place, of: old, in: guest)
+            originals[place] = isOurs ? originals[old] ?? byte : byte
         }
         guard place != old else { return }
         software[address] = .some(place)
         restore(old, in: guest)
     }
+
+    /// Whether the code around `place` is that around `old`, as in a copy of its page.
+    ///
+    /// The rest of the page says nothing: a guest copies a page because it is about to write to it.
+    private func isCopy(
+        _ place: GuestPhysicalAddress, of old: GuestPhysicalAddress, in guest: Guest
+    ) -> Bool {
+        let page = UInt64(guestPageBytes - 1)
+        let first = old.rawValue - min(old.rawValue & page, Self.surroundingBytes)
+        let last = min(old.rawValue + Self.surroundingBytes, old.rawValue | page)
+        return (first...last).allSatisfy { address in
+            let here = GuestPhysicalAddress(address &+ (place.rawValue &- old.rawValue))
+            let there = GuestPhysicalAddress(address)
+            guard there != old else { return true }
+            guard let copy = guest.memory.readUInt8(at: here),
+                let byte = guest.memory.readUInt8(at: there)
+            else { return false }
+            // Of several breakpoints some have followed, and some have not.
+            return copy == byte || original(of: copy, at: here) == original(of: byte, at: there)
+        }
+    }
+
+    /// As many as the longest instruction has, and one.
+    private static let surroundingBytes: UInt64 = 16
 
     // MARK: Over a breakpoint
 

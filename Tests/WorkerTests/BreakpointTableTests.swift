@@ -223,6 +223,45 @@ struct BreakpointTableTests {
         #expect(guest.memory.readUInt8(at: copy) == 0x55)
     }
 
+    @Test func `a copy of a page is one although the guest has written to it since`() throws {
+        let guest = try guest()
+        var table = BreakpointTable()
+        try table.insert(.software, at: start, in: guest)
+        let copy = try remap(guest, copying: true)
+        #expect(guest.memory.write([1, 2, 3], at: .init(copy.rawValue + 0x40)))
+        table.follow(in: guest)
+        try table.remove(.software, at: start, in: guest)
+        #expect(guest.memory.readUInt8(at: copy) == 0x55)
+    }
+
+    @Test func `two breakpoints follow into a copy of their page`() throws {
+        let guest = try guest()
+        var table = BreakpointTable()
+        let second = GuestVirtualAddress(start.rawValue + 1)
+        try table.insert(.software, at: start, in: guest)
+        try table.insert(.software, at: second, in: guest)
+        let copy = try remap(guest, copying: true)
+        table.follow(in: guest)
+        #expect(try bytes(table, guest, at: start) == [0x55, 0x90, 0xF4])
+        try table.clientLeft(in: guest)
+        #expect(guest.memory.readUInt8(at: copy) == 0x55)
+        #expect(guest.memory.readUInt8(at: .init(copy.rawValue + 1)) == 0x90)
+        #expect(guest.memory.readUInt8(at: place) == 0x55)
+    }
+
+    @Test func `an int3 of another page's own stays when a breakpoint goes`() throws {
+        let guest = try guest()
+        var table = BreakpointTable()
+        try table.insert(.software, at: start, in: guest)
+        let other = try remap(guest, copying: false)
+        #expect(guest.memory.write([0xCC, 0xCC, 0xCC, 0xCC], at: other))
+        table.follow(in: guest)
+        #expect(try bytes(table, guest, at: start) == [0xCC, 0xCC, 0xCC])
+        #expect(guest.memory.readUInt8(at: place) == 0x55)
+        try table.remove(.software, at: start, in: guest)
+        #expect(guest.memory.readUInt8(at: other) == 0xCC)
+    }
+
     @Test func `a breakpoint is put into another page that is mapped at its address`() throws {
         let guest = try guest()
         var table = BreakpointTable()
