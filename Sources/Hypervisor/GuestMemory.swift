@@ -62,13 +62,26 @@ package import GuestModel
     }
 
     /// Makes every byte zero, and takes no memory for pages that nobody has written.
-    package func zero() {
-        for region in regions {
-            for offset in stride(from: 0, to: region.byteCount, by: guestPageBytes) {
-                // SAFETY: a region is whole pages, and this one lies inside it; nothing else reads
-                // or writes it while the guest stands.
-                unsafe Self.zeroPage(region.host + offset)
-            }
+    ///
+    /// Giving the pages back costs nothing for those that nobody has used. It wants private anonymous
+    /// memory, and a hypervisor that does not pin it.
+    package func zero(givingPagesBack: Bool) {
+        for region in regions where !givingPagesBack || !Self.giveBack(region) {
+            Self.writeZeros(to: region)
+        }
+    }
+
+    private static func giveBack(_ region: MemoryRegion) -> Bool {
+        // SAFETY: the region is memory of the caller's, and nothing reads or writes it while the guest
+        // stands; its pages are zero afterwards.
+        unsafe madvise(region.host, region.byteCount, MADV_DONTNEED) == 0
+    }
+
+    private static func writeZeros(to region: MemoryRegion) {
+        for offset in stride(from: 0, to: region.byteCount, by: guestPageBytes) {
+            // SAFETY: a region is whole pages, and this one lies inside it; nothing else reads or
+            // writes it while the guest stands.
+            unsafe zeroPage(region.host + offset)
         }
     }
 

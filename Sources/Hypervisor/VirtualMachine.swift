@@ -21,6 +21,10 @@ package protocol VirtualMachine: AnyObject {
     /// - Throws: `HypervisorError` when the region overlaps another or the system refuses it.
     func map(_ region: MemoryRegion) throws(HypervisorError)
 
+    /// Whether the guest keeps the very pages of host memory that it was given, also when the process
+    /// has given them back to the system.
+    var pinsMemory: Bool { get }
+
     /// Does what the system does at a machine's first run only, and what a confined process may not.
     ///
     /// Call it once, when the process has the user id that it keeps and may still start threads.
@@ -28,6 +32,10 @@ package protocol VirtualMachine: AnyObject {
 
     /// The one vCPU.
     var vcpu: any VirtualCPU { get }
+}
+
+extension VirtualMachine {
+    package var pinsMemory: Bool { true }
 }
 
 /// The one vCPU of a machine.

@@ -18,6 +18,7 @@ package final class EmulatorMachine: VirtualMachine {
     private let emulatorVCPU: EmulatorVCPU
 
     package let capabilities: DriverCapabilities = [.complete, .watchpoints]
+    package let pinsMemory = false
 
     package var vcpu: any VirtualCPU { emulatorVCPU }
 

@@ -15,6 +15,8 @@ package import LinuxSystem
 /// A virtual machine of KVM.
 @safe package final class KVMMachine: VirtualMachine {
     package let capabilities: DriverCapabilities
+    /// Memory slots follow the mappings of the process.
+    package let pinsMemory = false
     /// The vCPU with what only this driver has.
     package let kvmVCPU: KVMVCPU
     package var vcpu: any VirtualCPU { kvmVCPU }

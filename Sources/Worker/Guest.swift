@@ -79,7 +79,7 @@ final class Guest {
     /// What remains is what the drivers do not take back: the time-stamp counter, the guest's own
     /// debug registers, and XCR0.
     func restart(image: Span<UInt8>, inputs: GuestInputs) throws(GuestStartError) {
-        memory.zero()
+        memory.zero(givingPagesBack: !machine.pinsMemory)
         try load(image, inputs)
     }
 
