@@ -24,6 +24,8 @@ static void on_watched(uc_engine *uc, uint64_t address, uint32_t size, void *dat
 static void on_entry(uc_engine *uc, uint64_t address, uint32_t size, void *data) {
     (void)address, (void)size;
     struct entry *entry = data;
+    // It may stand at an address where runs have started.
+    if (entry->engine->is_step) return;
     if (entry->engine->is_stopped || entry->engine->is_dropping_hooks) uc_emu_stop(uc);
     if (++entry->calls < ENTRY_CALLS_MAX || entry->hook == 0) return;
     uc_hook_del(uc, entry->hook);
@@ -324,7 +326,8 @@ __attribute__((disable_sanitizer_instrumentation))
 void cunicorn_stop(void *argument) {
     cunicorn_engine *engine = argument;
     engine->is_stopped = 1;
-    uc_emu_stop(engine->uc);
+    // A step is one instruction, which comes to its end: it is the next run that sees the request.
+    if (!engine->is_step) uc_emu_stop(engine->uc);
 }
 
 int cunicorn_is_stopped(cunicorn_engine *engine) { return engine->is_stopped; }

@@ -31,7 +31,8 @@ struct cunicorn_engine {
     csh detailed;
     cs_insn *detailed_instruction;
     uint64_t clock;
-    int is_step;
+    /// The signal handler reads it.
+    volatile sig_atomic_t is_step;
     /// What is translated now ends steps; true after a step.
     int counts_steps;
     volatile sig_atomic_t is_stopped;

@@ -54,6 +54,30 @@ let kickCases: [ConformanceCase] = [
             }
         }
     },
+    ConformanceCase("a kick during a step neither loses a step nor invents one", needs: .singleStep)
+    { guest in
+        try guest.load([
+            0x48, 0xFF, 0xC3,  // inc rbx
+            0x48, 0xFF, 0xC1,  // inc rcx
+            0xEB, 0xF8,  // jmp to the start
+        ])
+        let following: [UInt64: UInt64] = [0: 3, 3: 6, 6: 0]
+        for round in 0..<1000 {
+            try guest.kick(afterMicroseconds: 1 + UInt32(round) * 7 % 150) {
+                while true {
+                    let before = try guest.registers.rip - TestMemory.code
+                    let exit = try guest.vcpu.run(.step)
+                    let after = try guest.registers.rip - TestMemory.code
+                    if exit == .interrupted {
+                        return try expectEqual(after, before, "RIP after no step")
+                    }
+                    try expectEqual(exit, .debug(.step), "exit")
+                    try expectEqual(after, following[before] ?? .max, "RIP after a step")
+                }
+            }
+            guest.vcpu.clearKick()
+        }
+    },
     ConformanceCase("a kick at any moment of a short run ends it") { guest in
         try guest.load([0xEB, 0xFE])  // jmp to itself
         for round in 0..<2000 {
