@@ -124,7 +124,7 @@ final class EmulatorVCPU: VirtualCPU {
     private func leave() throws(HypervisorError) -> VMExit? {
         var registers = try engine.general
         let view = GuestView(memory, control: try engine.control)
-        let bytes = view.bytes(at: registers.rip, byteCount: 15)
+        let bytes = view.code(at: registers.rip, byteCount: 15)
         let exit: VMExit
         switch LeavingInstruction(bytes, registers: registers) {
         case nil: return nil

@@ -30,6 +30,18 @@ struct GuestView {
         return bytes
     }
 
+    /// Up to `byteCount` bytes of code at `address`; fewer when the next page may not be executed.
+    func code(at address: UInt64, byteCount: Int) -> [UInt8] {
+        guard isExecutable(address) else { return [] }
+        let left = guestPageBytes - GuestVirtualAddress(address).pageOffset
+        let isWhole = byteCount <= left || isExecutable(address &+ UInt64(left))
+        return bytes(at: address, byteCount: isWhole ? byteCount : left)
+    }
+
+    private func isExecutable(_ address: UInt64) -> Bool {
+        translation(of: address)?.isExecutable == true
+    }
+
     /// The little-endian word at an address of any alignment.
     func word(at address: UInt64) -> UInt64? {
         let bytes = bytes(at: address, byteCount: 8)

@@ -78,10 +78,10 @@ extension VCPULoop {
     }
 
     func isHalt(at address: GuestVirtualAddress) -> Bool {
-        guard let place = guest.physicalAddress(of: address),
-            let byte = guest.memory.readUInt8(at: place)
+        guard let translation = guest.translation(of: address), translation.isExecutable,
+            let byte = guest.memory.readUInt8(at: translation.physicalAddress)
         else { return false }
-        return breakpoints.original(of: byte, at: place) == 0xF4
+        return breakpoints.original(of: byte, at: translation.physicalAddress) == 0xF4
     }
 
     // MARK: Stopping

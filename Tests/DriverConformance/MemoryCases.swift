@@ -85,6 +85,28 @@ let memoryCases: [ConformanceCase] = [
         let cr2 = try guest.vcpu.readState().system.cr2
         try expectEqual(cr2, TestMemory.windowStart, "CR2")
     },
+    ConformanceCase("OUT and HLT on a page that is not to be executed are page faults") { guest in
+        try guest.load([])
+        try guest.installHandler([0xF4])  // hlt
+        let page: [UInt8] = [0xE6, 0x65, 0xF4]  // out 101, al; hlt
+        try guest.write(page, at: TestMemory.data)
+        let entry = TestMemory.data | 3 | 1 << 63
+        _ = guest.memory.writeUInt64(entry, at: .init(TestMemory.windowTable))
+        guest.vcpu.translationsChanged()
+        for offset: UInt64 in [0, 2] {
+            try guest.change {
+                $0.rip = TestMemory.windowStart + offset
+                $0.rsp = TestMemory.stackTop
+            }
+            try guest.expect(.halted)
+            let registers = try guest.registers
+            try expectEqual(registers.rip, TestMemory.handler + 1, "RIP")
+            try expectEqual(try guest.word(at: registers.rsp), 0x11, "error code of the fetch")
+            try expectEqual(
+                try guest.word(at: registers.rsp + 8), TestMemory.windowStart + offset,
+                "pushed RIP")
+        }
+    },
     ConformanceCase("an exception frame says where and how the guest stood") { guest in
         try guest.load([
             0x0F, 0x0B,  // ud2
