@@ -124,6 +124,7 @@ extension VCPULoop {
         // Where crashes wait for a client, one that leaves it stopped leaves it to the next one.
         case (.leaveStopped, .stopped(.crashed, _)) where settings.onCrash == .wait: break
         case (_, .stopped(.crashed(let crash), _)): activity = .ended(.crashed(crash))
+        case (.leaveStopped, .running): stop(.interrupted)
         case (.leaveStopped, _): break
         case (_, .stopped(_, let vcpu)) where settings.resumesOnDisconnect: resumeWork(vcpu)
         case (_, .running): activity = .running(.free)

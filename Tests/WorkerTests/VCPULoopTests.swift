@@ -108,6 +108,17 @@ private let watched: Watchpoint = {
         try bench.waitFor(.finished)
     }
 
+    @Test func `a client that leaves a running guest stopped finds it so again`() throws {
+        let bench = try WorkerBench()
+        bench.start([UInt8](repeating: NopMachine.wait, count: 16) + [0xF4], .held)
+        let stub = try bench.connectStub()
+        #expect(try stub.attach() == .entryPoint)
+        stub.send(.resume(.continue))
+        #expect(try stub.ask(.detach(.leaveStopped)) == .done)
+        try bench.waitFor(.stoppedByDebugger)
+        #expect(try stub.attach() == .interrupted)
+    }
+
     @Test func `a range step ends at the end of its range`() throws {
         let bench = try WorkerBench()
         let stub = try bench.connectStub()
