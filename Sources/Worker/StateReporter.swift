@@ -15,6 +15,11 @@ struct StateReporter {
     /// Whether this state has not been reported yet.
     func isDue(_ state: SandboxState) -> Bool { state != reported }
 
+    /// Notes when steps began that will go on looking whether running can be reported.
+    mutating func stepsStarted() {
+        runSince = monotonicNanoseconds()
+    }
+
     /// Arms the timer that brings the vCPU back once, so that running can be reported.
     mutating func runStarted(at state: SandboxState) {
         guard isDue(state) else { return }

@@ -22,6 +22,7 @@ extension VCPULoop {
     /// Steps while RIP stays in [start, end).
     func runRange(_ start: GuestVirtualAddress, _ end: GuestVirtualAddress) {
         var steps = 0
+        reporter.stepsStarted()
         while case .running(.range) = activity, !exitRequested {
             step()
             guard case .running(.range) = activity else { return }
@@ -30,7 +31,10 @@ extension VCPULoop {
             }
             guard rip >= start, rip < end else { return stop(.stepped) }
             steps += 1
-            if steps.isMultiple(of: Self.stepsBetweenLooks) { _ = serveInput() }
+            if steps.isMultiple(of: Self.stepsBetweenLooks) {
+                _ = serveInput()
+                reportState(now: false)
+            }
         }
     }
 

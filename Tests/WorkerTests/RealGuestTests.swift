@@ -122,6 +122,17 @@ extension VCPULoopTests {
         }
 
         @Test(arguments: RealDriver.present)
+        func `a range step that lasts is reported as running`(driver: RealDriver) throws {
+            // jmp to itself
+            let session = try GuestSession(NopMachine.image([0xEB, 0xFE]), on: driver)
+            let end = GuestVirtualAddress(Self.start + 2)
+            session.stub.send(.resume(.stepRange(start: .init(Self.start), end: end)))
+            try session.bench.waitFor(.running)
+            session.stub.send(.interrupt)
+            try #expect(session.stop() == .interrupted)
+        }
+
+        @Test(arguments: RealDriver.present)
         func `a step leaves data that looks like an exception frame as it was`(
             driver: RealDriver
         ) throws {
