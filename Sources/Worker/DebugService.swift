@@ -113,12 +113,14 @@ extension VCPULoop {
     private func endDebugSession(_ mode: DetachMode) {
         guard isClientAttached else { return }
         isClientAttached = false
-        if isRunning, !refreshed() { return }
+        // One whose registers cannot be read has crashed, and its client has not seen it.
+        let hasCrashed = isRunning && !refreshed()
         do throws(DebugRefusal) {
             try breakpoints.clientLeft(in: guest)
         } catch {
             log(.error, "the driver kept a breakpoint")
         }
+        guard !hasCrashed else { return }
         switch (mode, activity) {
         case (.kill, _) where settings.endsOnKill: activity = .ended(.killed)
         // Where crashes wait for a client, one that leaves it stopped leaves it to the next one.

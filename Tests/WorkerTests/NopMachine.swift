@@ -8,7 +8,7 @@ import LinuxSystem
 /// NOP (90) does nothing, INT3 (CC) stops, HLT (F4) halts, EB waits for a kick and then goes on, and A5
 /// uses the first byte of all memory that is watched.
 /// Like an emulating KVM it reports a step over HLT as a step.
-@safe final class NopMachine: VirtualMachine, VirtualCPU {
+@safe final class NopMachine: VirtualMachine, VirtualCPU, @unchecked Sendable {
     /// The byte of the instruction that waits for a kick.
     static let wait: UInt8 = 0xEB
     /// The byte of the instruction that uses watched memory.
@@ -21,6 +21,8 @@ import LinuxSystem
     private var breakpoints = Breakpoints()
     /// What the guest has of the registers that are not read at every stop.
     private var extended: ExtendedState?
+    /// Whether its registers are out of reach.
+    var isUnreadable = false
     /// Never given back: a signal may come at any time.
     private let kicked: UnsafeMutablePointer<UInt8>
 
@@ -37,7 +39,10 @@ import LinuxSystem
     func prepareForConfinement() {}
 
     func map(_ region: MemoryRegion) throws(HypervisorError) { try memory.add(region) }
-    func readState() throws(HypervisorError) -> VCPUState { state }
+    func readState() throws(HypervisorError) -> VCPUState {
+        guard !isUnreadable else { throw .missing("registers") }
+        return state
+    }
     func write(_ registers: RegisterFile) throws(HypervisorError) { state.general = registers }
     func write(_ system: SystemRegisters) throws(HypervisorError) { state.system = system }
     func readExtendedState() throws(HypervisorError) -> ExtendedState? { extended }
@@ -58,6 +63,11 @@ import LinuxSystem
             throw .tooManyBreakpoints(limit: hardwareBreakpointsMax)
         }
         self.breakpoints = breakpoints
+    }
+
+    /// What lies where memory is mapped one to one, for tests.
+    func byte(at address: GuestVirtualAddress) -> UInt8? {
+        memory.readUInt8(at: .init(address.rawValue))
     }
 
     /// What the last `setBreakpoints` set, for tests.

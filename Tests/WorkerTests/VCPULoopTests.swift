@@ -119,6 +119,26 @@ private let watched: Watchpoint = {
         #expect(try stub.attach() == .interrupted)
     }
 
+    @Test func `a guest whose registers cannot be read loses its breakpoints all the same`()
+        throws
+    {
+        let bench = try WorkerBench()
+        let machine = NopMachine()
+        bench.start(
+            image: NopMachine.image([NopMachine.wait, 0x90, 0xF4]), .held
+        ) { machine }
+        let stub = try bench.connectStub()
+        #expect(try stub.attach() == .entryPoint)
+        let last = GuestVirtualAddress(start.rawValue + 2)
+        #expect(try stub.ask(.insertBreakpoint(.software, last)) == .done)
+        machine.isUnreadable = true
+        stub.send(.resume(.continue))
+        stub.send(.detach(.asConfigured))
+        #expect(try stub.reply() == .done)
+        try bench.waitFor(.failed)
+        #expect(machine.byte(at: last) == 0xF4)
+    }
+
     @Test func `a range step ends at the end of its range`() throws {
         let bench = try WorkerBench()
         let stub = try bench.connectStub()
