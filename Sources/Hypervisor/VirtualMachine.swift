@@ -78,6 +78,11 @@ package protocol VirtualCPU: AnyObject {
     /// When false the driver stops at `Breakpoints.software` by itself and guest memory stays as it is.
     var patchesSoftwareBreakpoints: Bool { get }
 
+    /// Whether a step over HLT is better made with `.continue`, which a HLT ends at once.
+    ///
+    /// Otherwise the next run would end as halted after its first instruction.
+    var keepsSteppedHalts: Bool { get }
+
     /// Whether a step may leave the trap flag set in the flags that the CPU pushes for an exception.
     var stepsByTrapFlag: Bool { get }
 
@@ -107,6 +112,7 @@ package protocol VirtualCPU: AnyObject {
 }
 
 extension VirtualCPU {
+    package var keepsSteppedHalts: Bool { false }
     package var stepsByTrapFlag: Bool { true }
 }
 

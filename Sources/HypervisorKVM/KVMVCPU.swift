@@ -182,6 +182,11 @@ import LinuxSystem
     }
 
     package var patchesSoftwareBreakpoints: Bool { true }
+
+    /// A KVM that emulates ring 0 notes the halt, reports the step, and looks at its note after the next
+    /// instruction; no request takes the note back.
+    package var keepsSteppedHalts: Bool { capabilities.isLimited }
+
     package func codeChanged() {}
     package func translationsChanged() {}
 

@@ -131,13 +131,15 @@ final class VCPULoop {
     /// Enters the guest once; an instruction to step over is executed although a breakpoint is there.
     func enter(_ mode: RunMode) throws(HypervisorError) -> VMExit {
         runMode = mode
+        let isHalt = mode == .step && guest.vcpu.keepsSteppedHalts && isHalt(at: rip)
+        let driverMode = isHalt ? .continue : mode
         let exit: VMExit
         if mode == .step, breakpoints.stops(at: rip, in: guest) {
             exit = try breakpoints.withoutBreakpoint(at: rip, in: guest) {
-                () throws(HypervisorError) in try guest.vcpu.run(.step)
+                () throws(HypervisorError) in try guest.vcpu.run(driverMode)
             }
         } else {
-            exit = try guest.vcpu.run(mode)
+            exit = try guest.vcpu.run(driverMode)
         }
         exits.note(exit, mode)
         return exit

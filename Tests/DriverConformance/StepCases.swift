@@ -60,6 +60,17 @@ let stepCases: [ConformanceCase] = [
         }
         try expectEqual(try guest.registers.rip, TestMemory.code + 1, "RIP")
     },
+    ConformanceCase("after a step over HLT the guest runs on", needs: .singleStep) { guest in
+        try guest.load([
+            0xF4,  // hlt
+            0x48, 0xFF, 0xC0,  // inc rax
+            0x48, 0xFF, 0xC0,  // inc rax
+            0xF4,  // hlt
+        ])
+        _ = try guest.run(.step)
+        try guest.expect(.halted, at: 8)
+        try expectEqual(try guest.registers.rax, 2, "RAX")
+    },
     ConformanceCase("a step and a run may follow each other", needs: .singleStep) { guest in
         try guest.load([
             0x48, 0xFF, 0xC0,  // inc rax

@@ -149,6 +149,22 @@ extension VCPULoopTests {
             try #expect(session.rip == guest.address("after_out"))
         }
 
+        @Test(arguments: RealDriver.present)
+        func `a guest that was stepped over its HLT can be started anew`(driver: RealDriver) throws
+        {
+            let session = try sessionInMain(driver)
+            // The HLT at the end of main.
+            try #expect(session.go(to: guest.address("dispatch") - 1) == .done)
+            session.stub.send(.resume(.step))
+            try session.bench.waitFor(.ready)
+            try #expect(session.stub.attach() == .attached)
+            try #expect(session.stub.ask(.restartGuest) == .done)
+            try #expect(session.stop() == .entryPoint)
+            let main = try at("main")
+            try #expect(session.insert(.hardware, main.rawValue) == .done)
+            try #expect(session.resume() == .hardwareBreakpoint(main))
+        }
+
         // MARK: Breakpoints in pages that are copied
 
         @Test(arguments: RealDriver.present)
