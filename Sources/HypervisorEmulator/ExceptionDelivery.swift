@@ -72,10 +72,10 @@ extension EmulatorVCPU {
         var segments = try engine.segments
         var registers = try engine.general
 
+        let system = SystemRegisters(control: control, segments: segments)
         let gateError = UInt32(exception.vector) << 3 | 2
         guard
-            let gate = InterruptGate(
-                vector: exception.vector, table: segments[SegmentIndex.idt.rawValue], view: view),
+            let gate = InterruptGate(vector: exception.vector, system: system, memory: memory),
             let code = codeSegment(
                 gate.selector, table: segments[SegmentIndex.gdt.rawValue], view: view)
         else {
@@ -83,20 +83,15 @@ extension EmulatorVCPU {
                 GuestException(vector: GuestException.generalProtection, errorCode: gateError))
         }
 
-        var stack = registers.rsp
-        if gate.stackIndex != 0 {
-            guard
-                let top = stackTop(
-                    gate.stackIndex, task: segments[SegmentIndex.tr.rawValue], view: view)
-            else { return .fault(GuestException(vector: GuestException.generalProtection)) }
-            stack = top
-        }
+        guard
+            var stack = gate.stackTop(
+                interrupting: registers.rsp, system: system, memory: memory)
+        else { return .fault(GuestException(vector: GuestException.generalProtection)) }
         var words: [UInt64] = [
             UInt64(segments[SegmentIndex.ss.rawValue].selector), registers.rsp, registers.rflags,
             UInt64(segments[SegmentIndex.cs.rawValue].selector), registers.rip,
         ]
         if exception.pushesErrorCode { words.append(UInt64(exception.errorCode)) }
-        stack &= ~0xF
         for word in words {
             stack &-= 8
             guard push(word, at: stack, view: view, isProtected: control.cr0 & 0x1_0000 != 0) else {
@@ -105,7 +100,7 @@ extension EmulatorVCPU {
         }
 
         registers.rsp = stack
-        registers.rip = gate.handler
+        registers.rip = gate.handler.rawValue
         // TF, NT, RF, VM always; IF for an interrupt gate.
         registers.rflags &= ~(0x100 | 0x4000 | 0x1_0000 | 0x2_0000)
         if gate.clearsInterruptFlag { registers.rflags &= ~0x200 }
@@ -151,37 +146,5 @@ extension EmulatorVCPU {
         return cunicorn_segment(
             selector: UInt32(selector & 0xFFFC), limit: 0xFFFF_FFFF,
             flags: high & 0x00FF_FF00, base: 0)
-    }
-
-    /// Entry `index` (1...7) of the interrupt stack table.
-    private func stackTop(
-        _ index: UInt8, task: cunicorn_segment, view: GuestView
-    ) -> UInt64? {
-        let offset = 0x24 + 8 * UInt64(index - 1)
-        guard offset + 7 <= UInt64(task.limit) else { return nil }
-        return view.word(at: task.base &+ offset)
-    }
-}
-
-/// A 64-bit interrupt or trap gate of the guest's IDT.
-private struct InterruptGate {
-    let handler: UInt64
-    let selector: UInt16
-    let stackIndex: UInt8
-    let clearsInterruptFlag: Bool
-
-    /// Nil when there is no such gate.
-    init?(vector: UInt8, table: cunicorn_segment, view: GuestView) {
-        let offset = UInt64(vector) * 16
-        guard offset + 15 <= UInt64(table.limit),
-            let low = view.word(at: table.base &+ offset),
-            let high = view.word(at: table.base &+ offset &+ 8)
-        else { return nil }
-        let type = low >> 40 & 0x1F
-        guard low >> 47 & 1 == 1, type == 0xE || type == 0xF else { return nil }
-        handler = (low & 0xFFFF) | (low >> 32 & 0xFFFF_0000) | high << 32
-        selector = UInt16(truncatingIfNeeded: low >> 16)
-        stackIndex = UInt8(low >> 32 & 7)
-        clearsInterruptFlag = type == 0xE
     }
 }

@@ -92,6 +92,7 @@ struct PageWalkTests {
         system.idt = DescriptorTable(base: 0x1000, limit: limit)
         // Entry 3 is at base + 0x34.
         system.tr.base = 0x2000 + 2
+        system.tr.limit = 0x67
         guard let gate = InterruptGate(vector: 14, system: system, memory: memory) else {
             return nil
         }
@@ -104,9 +105,12 @@ struct PageWalkTests {
     {
         let (gate, frame) = try #require(findGate(low: 0x1234_8E00_0008_5678))
         #expect(gate.handler.rawValue == 0xFFFF_8000_1234_5678)
+        #expect(gate.selector == 8)
+        #expect(gate.clearsInterruptFlag)
         #expect(frame == 0x7FF0 - 48)
-        let (other, interruptStack) = try #require(findGate(low: 0x1234_8E03_0008_5678))
+        let (other, interruptStack) = try #require(findGate(low: 0x1234_8F03_0008_5678))
         #expect(other.stackIndex == 3)
+        #expect(!other.clearsInterruptFlag)
         #expect(interruptStack == 0xBABE_CAF0 - 48)
     }
 
