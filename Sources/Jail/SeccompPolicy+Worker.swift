@@ -12,13 +12,15 @@ extension SeccompPolicy {
                 .flags(2, required: 0, optional: O_NONBLOCK | O_ASYNC)),
             // Signals of input go to this process and to no other.
             CallRule("fcntl", .int(1, F_SETOWN), .int(2, processID)),
-            // A guest that is started anew gives its pages back; no other advice.
-            CallRule("madvise", .int(2, MADV_DONTNEED)),
             CallRule("setitimer", .int(0, Int32(ITIMER_REAL.rawValue))),
             // The end of the kick's handler.
             CallRule("rt_sigreturn"),
         ]
     }
+
+    /// A guest that is started anew gives its pages back, where no hypervisor pins them; no other
+    /// advice.
+    static var givingPagesBack: [CallRule] { [CallRule("madvise", .int(2, MADV_DONTNEED))] }
 
     /// The emulator's library keeps tables that it enlarges with realloc, large ones in their place.
     static var emulator: [CallRule] {

@@ -10,9 +10,10 @@ enum SeccompPolicy {
     /// The whole list of `role` for the process with this id.
     static func calls(of role: ConfinedRole, processID: Int32) -> [CallRule] {
         switch role {
-        case .workerKVM: common(processID) + worker(processID) + kvm + sanitizer
+        case .workerKVM: common(processID) + worker(processID) + kvm + givingPagesBack + sanitizer
         case .workerMSHV: common(processID) + worker(processID) + mshv + sanitizer
-        case .workerEmulator: common(processID) + worker(processID) + emulator + sanitizer
+        case .workerEmulator:
+            common(processID) + worker(processID) + emulator + givingPagesBack + sanitizer
         case .stub: common(processID) + stub + sanitizer
         }
     }

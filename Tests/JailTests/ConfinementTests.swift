@@ -31,12 +31,14 @@ import Testing
     func `limits are as low as they can be`(_ role: String) throws {
         let limits = try text(
             of: role + "/container,born=0,enters=0,memory=1073741824", in: "limits")
-        let expected = [
+        var expected = [
             "Max core file size": "0", "Max file size": "0", "Max locked memory": "0",
             "Max msgqueue size": "0", "Max processes": "0", "Max open files": "16",
             "Max pending signals": "64", "Max stack size": "1048576",
             "Max address space": "1073741824",
         ]
+        // The Microsoft hypervisor pins a guest's memory, which its kernel may count as locked.
+        if role == "mshv" { expected["Max locked memory"] = nil }
         // A sanitizer reserves terabytes, so its builds do without that limit.
         for (name, value) in expected where !isSanitized || name != "Max address space" {
             let line = try #require(limits.split(separator: "\n").first { $0.hasPrefix(name) })
