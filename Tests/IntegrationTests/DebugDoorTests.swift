@@ -55,7 +55,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `nothing that a refused client sends first changes the guest`(
             driver: Driver
         ) throws {

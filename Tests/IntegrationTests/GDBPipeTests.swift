@@ -35,7 +35,7 @@ extension IntegrationTests {
                 ["gdb-pipe", "a", "--socket", supervisor.socket] + words)
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `gdb debugs over a pipe as over a socket`(_ driver: Driver) throws {
             let entry = SandboxEntry("a", "counter", on: driver, startup: "run")
             try RunningSupervisor.with([entry]) { supervisor in

@@ -15,7 +15,7 @@ extension IntegrationTests {
 
         init() throws { image = try GuestImage.named("counter") }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `changed recorded bytes harm neither stub nor guest: a share of ten million`(
             driver: Driver
         ) throws {
@@ -24,7 +24,7 @@ extension IntegrationTests {
 
         @Test(
             .enabled(if: Machine.runsLongTests, "a long test: tools/test --soak"),
-            arguments: Driver.present)
+            arguments: Driver.sample)
         func `ten million changed recorded bytes harm neither stub nor guest`(
             driver: Driver
         ) throws {

@@ -39,7 +39,7 @@ extension IntegrationTests {
             "D;0000000000400001", nil,
         ]
 
-        @Test(arguments: Driver.present, [false, true])
+        @Test(arguments: Driver.sample, [false, true])
         func `rule 1, rule 6: no goodbye ends the guest or leaves a breakpoint in it`(
             driver: Driver, isRunning: Bool
         ) throws {
@@ -100,7 +100,7 @@ extension IntegrationTests {
         /// Linked where it lies; linked at 0; linked elsewhere and moved.
         private static let places = ["counter", "counter-pie", "tests/counter-moved-down"]
 
-        @Test(arguments: Driver.present, places)
+        @Test(arguments: Driver.sample, places)
         func `rule 3: offsets are what gdb and lldb make of them`(
             driver: Driver, guest: String
         ) throws {
@@ -130,7 +130,7 @@ extension IntegrationTests {
 
         // MARK: 4
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `rule 4: binary memory begins with b, also when there is none of it`(
             driver: Driver
         ) throws {
@@ -152,7 +152,7 @@ extension IntegrationTests {
 
         // MARK: 5
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `rule 5: 0x03 inside a packet is data, behind one it halts`(driver: Driver) throws {
             try withHeldGuest(driver) { supervisor, port in
                 let client = try RSPClient(.port(port))
@@ -208,7 +208,7 @@ extension IntegrationTests {
 
         // MARK: 7
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `rule 7: an inserted breakpoint is invisible, and once out it is out`(
             driver: Driver
         ) throws {
@@ -239,7 +239,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `rule 7: a write at a breakpoint is what is there when it is out`(
             driver: Driver
         ) throws {
@@ -279,7 +279,7 @@ extension IntegrationTests {
 
         // MARK: 8
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `rule 8: not supported is empty, failed is an error`(driver: Driver) throws {
             try withHeldGuest(driver) { _, port in
                 let client = try RSPClient(.port(port))
@@ -303,7 +303,7 @@ extension IntegrationTests {
 
         // MARK: 9
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `rule 9: questions that need no guest are answered while it cannot be halted`(
             driver: Driver
         ) throws {
@@ -336,7 +336,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `rule 9: a guest that spins delays no answer`(driver: Driver) throws {
             let port = try RunningSupervisor.freePort()
             let entry = SandboxEntry("a", "tests/spin", on: driver, port: port, startup: "run")
@@ -358,7 +358,7 @@ extension IntegrationTests {
 
         // MARK: 10
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `rule 10: after the guest's end the client closes first`(driver: Driver) throws {
             try withHeldGuest(driver, "hello") { supervisor, port in
                 let client = try RSPClient(.port(port))
@@ -373,7 +373,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `rule 10: after the death of the worker the client closes first`(
             driver: Driver
         ) throws {

@@ -52,7 +52,7 @@ extension IntegrationTests {
 
         private static let question = RSPClient.packet(Array("qC".utf8))
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `a packet means the same wherever it is cut`(driver: Driver) throws {
             try withSession(driver) { client in
                 for packet in try packets() {
@@ -76,7 +76,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `ten packets in one segment get ten answers, in order`(driver: Driver) throws {
             try withSession(driver) { client in
                 // Far from the stop, so that the stub does not know them.
@@ -104,7 +104,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `an escape at the end of a packet takes the mark behind it with it`(
             driver: Driver
         ) throws {
@@ -126,7 +126,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present, [200 << 10, 1 << 20])
+        @Test(arguments: Driver.sample, [200 << 10, 1 << 20])
         func `a packet that is too long is refused, and the next one served`(
             driver: Driver, byteCount: Int
         ) throws {
@@ -218,7 +218,7 @@ extension IntegrationTests {
             return lengths + ends + long
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `numbers that do not fit are errors or less than was asked for`(
             driver: Driver
         ) throws {
@@ -235,7 +235,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `resumes of all forms step once, run, or are errors`(driver: Driver) throws {
             try withSession(driver) { client in
                 let bad = [
@@ -278,7 +278,7 @@ extension IntegrationTests {
 
         // MARK: - Many connections
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `fifty connections at once: one is served, all others get words`(
             driver: Driver
         ) throws {

@@ -11,7 +11,7 @@ extension IntegrationTests {
 
         init() throws { image = try GuestImage.named("counter") }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `onDisconnect stop: a guest whose gdb was killed stands for the next one`(
             driver: Driver
         ) throws {
@@ -35,7 +35,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `onKill terminate: gdb's kill command ends the guest`(driver: Driver) throws {
             let port = try RunningSupervisor.freePort()
             var entry = SandboxEntry("a", "counter", on: driver, port: port)
@@ -84,7 +84,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present, ["serve", "once"])
+        @Test(arguments: Driver.sample, ["serve", "once"])
         func `a guest of the Hyperlight ABI becomes ready, or ends there`(
             driver: Driver, mode: String
         ) throws {
@@ -97,7 +97,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `a guest that stands costs no processor time`(driver: Driver) throws {
             let port = try RunningSupervisor.freePort()
             let entry = SandboxEntry("a", "counter", on: driver, port: port)
@@ -118,7 +118,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `a crash without a debugger ends that sandbox alone, with the reason`(
             driver: Driver
         ) throws {
@@ -139,7 +139,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `a crash under a debugger is a signal, and the guest can be read`(
             driver: Driver
         ) throws {

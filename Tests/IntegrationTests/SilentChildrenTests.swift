@@ -31,7 +31,7 @@ extension IntegrationTests {
             try #expect(supervisor.status("a").unresponsive == nil)
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func
             `F3, N14: a worker that stands still is degraded at 5 s, killed at 10 s, and comes back`(
                 _ driver: Driver
@@ -48,7 +48,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `F7, N14: a stub that stands still is killed at 10 s, and the guest goes on`(
             _ driver: Driver
         ) throws {
@@ -68,7 +68,7 @@ extension IntegrationTests {
             }
         }
 
-        @Test(arguments: Driver.present)
+        @Test(arguments: Driver.sample)
         func `a guest that spins, one that prints for ever and one that is debugged are no hang`(
             _ driver: Driver
         ) throws {

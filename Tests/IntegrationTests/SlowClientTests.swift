@@ -92,7 +92,7 @@ extension IntegrationTests {
 
         @Test(
             .enabled(if: NetworkNamespaces.areUsable, "needs root and the program ip"),
-            arguments: Driver.present)
+            arguments: Driver.sample)
         func `F9: the client's machine is gone without a word: the guest goes on within 60 s`(
             driver: Driver
         ) throws {

@@ -74,6 +74,11 @@ enum Driver: String, CaseIterable, Sendable, CustomTestStringConvertible {
     /// Those this machine has; the emulator is always there.
     static let present = allCases.filter(\.isPresent)
 
+    /// Enough for what concerns the stub alone: the stand-in for MSHV takes part in long runs only.
+    static let sample = present.filter {
+        $0 != .mshv || Machine.mshvShim == nil || Machine.runsLongTests
+    }
+
     /// How many times longer steps may take: the stand-in for MSHV makes many requests for each.
     var slowness: Double { self == .mshv && Machine.mshvShim != nil ? 4 : 1 }
 
