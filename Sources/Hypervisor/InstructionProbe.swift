@@ -15,7 +15,7 @@ package enum InstructionProbe {
     package static func run(_ name: String, makeMachine: MakeMachine) throws(HypervisorError)
         -> DriverCapabilities
     {
-        guard try attempt([halt], makeMachine, { vcpu throws(HypervisorError) in try vcpu.halts() })
+        guard try attempt(end, makeMachine, { vcpu throws(HypervisorError) in try vcpu.ends() })
         else { throw .missing("a \(name) that executes instructions of 64-bit guests") }
         var found: DriverCapabilities = []
         for (code, capability, test) in tests where worksHere(code, makeMachine, test) {
@@ -49,7 +49,9 @@ package enum InstructionProbe {
         }
     }
 
-    private static let halt: UInt8 = 0xF4
+    /// `out 108, al`, with which every probe program ends: not every hypervisor ends a run at HLT.
+    private static let end: [UInt8] = [0xE6, UInt8(endPort)]
+    fileprivate static let endPort: UInt16 = 108
     private static let nop: UInt8 = 0x90
     private static let start = ProbeMemory.entry.rip
 
@@ -60,11 +62,10 @@ package enum InstructionProbe {
                 0x0F, 0x58, 0xC0,  // addps xmm0, xmm0
                 0x0F, 0x29, 0x04, 0x24,  // movaps [rsp], xmm0
                 0x0F, 0x28, 0x0C, 0x24,  // movaps xmm1, [rsp]
-                halt,
-            ], .sse, { vcpu throws(HypervisorError) in try vcpu.halts() }
+            ] + end, .sse, { vcpu throws(HypervisorError) in try vcpu.ends() }
         ),
         (
-            [0xCC, halt], .breakpointInstruction,
+            [0xCC] + end, .breakpointInstruction,
             { vcpu throws(HypervisorError) in
                 try vcpu.setBreakpoints(Breakpoints(software: [.init(start)]))
                 guard try vcpu.run(.continue) == .debug(.softwareBreakpoint(.init(start))) else {
@@ -77,7 +78,7 @@ package enum InstructionProbe {
             }
         ),
         (
-            [nop, nop, halt], .singleStep,
+            [nop, nop] + end, .singleStep,
             { vcpu throws(HypervisorError) in
                 let exit = try vcpu.run(.step)
                 let rip = try vcpu.readState().general.rip
@@ -85,7 +86,7 @@ package enum InstructionProbe {
             }
         ),
         (
-            [nop, nop, halt], .hardwareBreakpoints,
+            [nop, nop] + end, .hardwareBreakpoints,
             { vcpu throws(HypervisorError) in
                 try vcpu.setBreakpoints(Breakpoints(hardware: [.init(start + 1)]))
                 let exit = try vcpu.run(.continue)
@@ -93,7 +94,7 @@ package enum InstructionProbe {
             }
         ),
         (
-            [0x48, 0x89, 0x04, 0x24, nop, halt],  // mov [rsp], rax
+            [0x48, 0x89, 0x04, 0x24, nop] + end,  // mov [rsp], rax
             .watchpoints,
             { vcpu throws(HypervisorError) in
                 let stack = GuestVirtualAddress(ProbeMemory.entry.rsp)
@@ -116,10 +117,9 @@ package enum InstructionProbe {
                 0xB8, 0x07, 0x00, 0x00, 0x00,  // mov eax, 7, which is x87, SSE and AVX
                 0x0F, 0x01, 0xD1,  // xsetbv
                 0xC5, 0xFC, 0x58, 0xC0,  // vaddps ymm0, ymm0, ymm0
-                halt,
-            ], .avx,
+            ] + end, .avx,
             { vcpu throws(HypervisorError) in
-                guard try vcpu.halts() else { return false }
+                guard try vcpu.ends() else { return false }
                 return try vcpu.readExtendedState()?.upperYMM != nil
             }
         ),
@@ -127,7 +127,12 @@ package enum InstructionProbe {
 }
 
 extension VirtualCPU {
-    fileprivate func halts() throws(HypervisorError) -> Bool { try run(.continue) == .halted }
+    fileprivate func ends() throws(HypervisorError) -> Bool {
+        guard case .portWrite(InstructionProbe.endPort, _, _) = try run(.continue) else {
+            return false
+        }
+        return true
+    }
 }
 
 /// Six pages for one probe guest: its page tables, its code and its stack.

@@ -58,6 +58,7 @@ void settings_read(void) {
     settings.old_kernel = is_on("MSHV_SHIM_OLD_KERNEL");
     settings.no_shared_registers = is_on("MSHV_SHIM_NO_SHARED_REGISTERS");
     settings.fast = is_on("MSHV_SHIM_FAST");
+    settings.endless_halt = is_on("MSHV_SHIM_ENDLESS_HALT");
     const char *every = getenv("MSHV_SHIM_EAGAIN_EVERY");
     if (every) settings.eagain_every = (uint32_t)strtoul(every, NULL, 0);
     const char *path = getenv("MSHV_SHIM_TRACE");

@@ -38,7 +38,7 @@ void *kernel_pages(size_t size);  // zeroed and private, or NULL
 // --- Settings -------------------------------------------------------------------------------------
 
 struct settings {
-    bool no_register_page, old_kernel, no_shared_registers, fast, verbose;
+    bool no_register_page, old_kernel, no_shared_registers, fast, endless_halt, verbose;
     uint32_t eagain_every;
     uint16_t status_code, status_call;
     uint32_t status_nth;

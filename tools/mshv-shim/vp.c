@@ -323,6 +323,7 @@ static long make_message(struct vp *vp) {
         case KVM_EXIT_DEBUG: stop_at_debug(vp); return 0;
         case KVM_EXIT_INTERNAL_ERROR: return stop_at_internal_error(vp);
         case KVM_EXIT_HLT:
+            if (settings.endless_halt) return kernel_call(SYS_pause, 0, 0, 0, 0, 0, 0);
             message_begin(vp, (uint32_t)HV_MESSAGE_HALT, sizeof(struct hv_intercept_header));
             return 0;
         case KVM_EXIT_SHUTDOWN:
