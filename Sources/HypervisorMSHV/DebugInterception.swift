@@ -27,13 +27,6 @@ struct DebugRegisterImage: Hashable {
         values[5] = registers.control
     }
 
-    /// The same without conditions: what happened before is not to be taken for what happens now.
-    var withoutCondition: DebugRegisterImage {
-        var image = self
-        image.values[4] = Self.noCondition
-        return image
-    }
-
     var entries: [(MSHVRegister, RegisterValue)] {
         zip(Self.names, values).map { ($0, RegisterValue($1)) }
     }
@@ -41,20 +34,24 @@ struct DebugRegisterImage: Hashable {
 
 /// What the hypervisor intercepts for the debugger, and whose the debug registers are.
 ///
-/// They are the guest's real ones: as long as #DB is intercepted its own values are kept here, and a
-/// guest that uses them meanwhile loses what it writes.
+/// They are the guest's real ones: as long as breakpoints are in them its own values are kept here, and
+/// a guest that uses them meanwhile loses what it writes. Steps alone leave them to the guest.
 struct DebugInterception {
     private var interceptsDebug = false
     private var interceptsBreakpoint = false
-    /// The guest's registers while #DB is intercepted.
+    /// The guest's registers while ours are in the CPU.
     private var ofGuest: DebugRegisterImage?
-    /// What is in the CPU then.
-    private var inForce: DebugRegisterImage?
 
     static let debugVector: UInt8 = 1
     static let breakpointVector: UInt8 = 3
 
-    /// Makes what is in force what is wanted, with no call when it is already.
+    /// Whether the breakpoints in the debug registers are ours.
+    var ownsRegisters: Bool { ofGuest != nil }
+
+    /// Makes what is in force what is wanted.
+    ///
+    /// Intercepts are changed by nobody else. The registers can be changed by the guest, so ours are
+    /// written before every run: one that disarms them gets no further than its next exit.
     mutating func apply(
         debug: Bool, registers: [DebugRegister], breakpoint: Bool, partition: MSHVPartition,
         vp: borrowing OwnedDescriptor
@@ -64,51 +61,37 @@ struct DebugInterception {
                 .interceptException(Self.breakpointVector, isOn: breakpoint))
             interceptsBreakpoint = breakpoint
         }
-        if debug {
-            try begin(partition, vp)
-            // Steps alone leave the guest its own breakpoints, whose traps it gets.
-            try write(registers.isEmpty ? ofGuest : DebugRegisterImage(registers), vp)
-        } else {
-            try end(partition, vp)
+        // First off, last on: no trap of ours gets to the guest.
+        if registers.isEmpty { try giveBackRegisters(vp) }
+        if debug != interceptsDebug {
+            _ = try partition.hypercall(.interceptException(Self.debugVector, isOn: debug))
+            interceptsDebug = debug
         }
+        if !registers.isEmpty { try take(DebugRegisterImage(registers), vp) }
     }
 
-    private mutating func begin(
-        _ partition: MSHVPartition, _ vp: borrowing OwnedDescriptor
+    private mutating func take(
+        _ image: DebugRegisterImage, _ vp: borrowing OwnedDescriptor
     ) throws(HypervisorError) {
-        if !interceptsDebug {
-            _ = try partition.hypercall(.interceptException(Self.debugVector, isOn: true))
-            interceptsDebug = true
+        if ofGuest == nil {
+            let output = try vp.hypercall(.read(DebugRegisterImage.names))
+            ofGuest = DebugRegisterImage(values: Hypercall.values(in: output).map(\.low))
         }
-        guard ofGuest == nil else { return }
-        let output = try vp.hypercall(.read(DebugRegisterImage.names))
-        ofGuest = DebugRegisterImage(values: Hypercall.values(in: output).map(\.low))
+        // Its DR6 has no condition: what happened before is not to be taken for what happens now.
+        _ = try vp.hypercall(.write(image.entries))
     }
 
-    private mutating func write(
-        _ image: DebugRegisterImage?, _ vp: borrowing OwnedDescriptor
+    private mutating func giveBackRegisters(
+        _ vp: borrowing OwnedDescriptor
     ) throws(HypervisorError) {
-        guard let wanted = image?.withoutCondition, wanted != inForce else { return }
-        _ = try vp.hypercall(.write(wanted.entries))
-        inForce = wanted
-    }
-
-    private mutating func end(
-        _ partition: MSHVPartition, _ vp: borrowing OwnedDescriptor
-    ) throws(HypervisorError) {
-        if let ofGuest {
-            _ = try vp.hypercall(.write(ofGuest.entries))
-            self.ofGuest = nil
-            inForce = nil
-        }
-        guard interceptsDebug else { return }
-        _ = try partition.hypercall(.interceptException(Self.debugVector, isOn: false))
-        interceptsDebug = false
+        guard let ofGuest else { return }
+        _ = try vp.hypercall(.write(ofGuest.entries))
+        self.ofGuest = nil
     }
 
     /// The guest's registers become those of a CPU after a reset.
     mutating func resetGuest(_ vp: borrowing OwnedDescriptor) throws(HypervisorError) {
-        if ofGuest != nil {
+        if ownsRegisters {
             ofGuest = .reset
         } else {
             _ = try vp.hypercall(.write(DebugRegisterImage.reset.entries))

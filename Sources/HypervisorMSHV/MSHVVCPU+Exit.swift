@@ -80,11 +80,20 @@ extension MSHVVCPU {
             try giveBack(exception, parameter: conditions)
             return nil
         }
-        // Nothing but a write takes a condition out of DR6.
-        try write([(.dr6, RegisterValue(DebugRegisterImage.noCondition))])
+        try forgetCondition(conditions)
         try loadGeneral()
         setFlags(general.rflags & ~Self.resumeFlag)
         return .debug(meaning)
+    }
+
+    /// Nothing but a write takes a condition out of DR6.
+    ///
+    /// Of a guest that has its debug registers to itself the others stay.
+    private func forgetCondition(_ conditions: UInt64) throws(HypervisorError) {
+        let left =
+            interception.ownsRegisters
+            ? DebugRegisterImage.noCondition : conditions & ~Self.singleStep
+        try write([(.dr6, RegisterValue(left))])
     }
 
     private func breakpointException(

@@ -23,6 +23,9 @@ import LinuxSystem
     private var isGeneralKnown = false
     private var changed: GeneralRegisterSet = []
     private var system: SystemRegisters?
+    /// Whether system registers were written that the page does not show: hypercalls leave it alone,
+    /// and only a run that came back with a message is sure to have filled it again.
+    private var isPageBehind = false
     private var mustFlushTranslations = false
     /// What the model-specific registers were at first, of those that are there.
     let modelSpecific: [(MSHVRegister, RegisterValue)]
@@ -31,7 +34,7 @@ import LinuxSystem
     private(set) var softwareBreakpoints: Set<GuestVirtualAddress> = []
     /// What DR0 to DR3 are for.
     private(set) var debugRegisters: [DebugRegister] = []
-    private var interception = DebugInterception()
+    private(set) var interception = DebugInterception()
 
     /// Whether a halted processor's RIP is behind its HLT; nil as long as nobody knows.
     var isRIPBehindHalts: Bool?
@@ -95,6 +98,7 @@ import LinuxSystem
     package func write(_ system: SystemRegisters) throws(HypervisorError) {
         _ = try descriptor.hypercall(.write(system.entries))
         self.system = system
+        isPageBehind = true
     }
 
     /// Makes `general` what the processor has, but for what was changed since it stopped.
@@ -119,7 +123,7 @@ import LinuxSystem
     func readSystem() throws(HypervisorError) -> SystemRegisters {
         if let system { return system }
         var fresh = SystemRegisters()
-        if let page, page.isValid {
+        if let page, page.isValid, !isPageBehind {
             page.read(into: &fresh)
             fresh.take(try read(SystemRegisters.namesBesidePage), SystemRegisters.namesBesidePage)
         } else {
@@ -265,6 +269,7 @@ import LinuxSystem
         guard memory.regions.isEmpty else { return }
         for _ in 0..<Self.attemptsMax {
             let result = descriptor.callMSHV(.runVP, &message)
+            if result >= 0 { isPageBehind = false }
             guard result == -EAGAIN || result == -EINTR else { break }
         }
         forget()
@@ -288,6 +293,7 @@ import LinuxSystem
             result = runOnce()
             attempts += 1
         }
+        if result >= 0 { isPageBehind = false }
         forget()
         if trapFlagIsOurs { try clearTrapFlag() }
         switch result {

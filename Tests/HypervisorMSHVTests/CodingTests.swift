@@ -226,9 +226,4 @@ struct CodingTests {
             DebugRegisterImage.names.map(\.rawValue)
                 == [0x5_0000, 0x5_0001, 0x5_0002, 0x5_0003, 0x5_0004, 0x5_0005])
     }
-
-    @Test func `a guest's debug registers lose only their condition`() {
-        let guest = DebugRegisterImage(values: [1, 2, 3, 4, 0xFFFF_4FF3, 0x4FF])
-        #expect(guest.withoutCondition.values == [1, 2, 3, 4, 0xFFFF_0FF0, 0x4FF])
-    }
 }

@@ -72,6 +72,37 @@ struct DriverTests {
     }
 
     @Test(arguments: [true, false])
+    func `steps without breakpoints leave the debug registers to the guest`(_ page: Bool) throws {
+        let guest = try MSHVGuest(
+            [
+                0x0F, 0x23, 0xD8,  // mov dr3, rax
+                0x0F, 0x21, 0xDB,  // mov rbx, dr3
+                0xF4,  // hlt
+            ], usesRegisterPage: page)
+        try guest.start { $0.rax = 0x1234 }
+        #expect(try guest.vcpu.run(.step) == .debug(.step))
+        #expect(try guest.vcpu.run(.continue) == .halted)
+        #expect(try guest.registers.rbx == 0x1234)
+    }
+
+    @Test(arguments: [true, false])
+    func `a guest that disarms our breakpoints meets them after its next exit`(_ page: Bool) throws
+    {
+        let guest = try MSHVGuest(
+            [
+                0x0F, 0x23, 0xF8,  // mov dr7, rax
+                0xE6, 0x65,  // out 101, al
+                0x90,  // nop
+                0xF4,  // hlt
+            ], usesRegisterPage: page)
+        try guest.start { $0.rax = 0x400 }
+        let address = GuestVirtualAddress(Self.start + 5)
+        try guest.vcpu.setBreakpoints(Breakpoints(hardware: [address]))
+        #expect(try guest.vcpu.run(.continue) == .portWrite(port: 101, size: 1, value: 0))
+        #expect(try guest.vcpu.run(.continue) == .debug(.hardwareBreakpoint(address)))
+    }
+
+    @Test(arguments: [true, false])
     func `a trap flag that was not there is never seen, one that was stays`(_ page: Bool) throws {
         let guest = try MSHVGuest([0x90, 0x90, 0xE6, 0x65, 0xF4], usesRegisterPage: page)
         #expect(try guest.vcpu.run(.step) == .debug(.step))
@@ -89,6 +120,33 @@ struct DriverTests {
         #expect(try guest.registers.rflags & 0x100 == 0)
         #expect(try guest.registers.rip == Self.start + 2)
         #expect(try guest.vcpu.run(.continue) == .halted)
+    }
+
+    @Test(arguments: [true, false])
+    func `what was written is read after a run that a kick kept from beginning`(_ page: Bool) throws
+    {
+        let machine = try MSHVHost.makeMachine(usesRegisterPage: page)
+        machine.prepareForConfinement()
+        let host = try HostMemory(byteCount: 0x1000)
+        try machine.map(
+            unsafe MemoryRegion(
+                start: .init(0), byteCount: 0x1000, isGuestWritable: true, host: host.base))
+        var system = SystemRegisters.longMode(pageTable: .init(0x1000))
+        system.fs.base = 0x1234_5678
+        var general = RegisterFile()
+        general.rip = Self.start
+        try machine.vcpu.write(system)
+        try machine.vcpu.write(general)
+        guard case .function(let kick, let argument) = machine.vcpu.kick else {
+            Issue.record("the kick is no function")
+            return
+        }
+        unsafe kick(argument)
+        #expect(try machine.vcpu.run(.continue) == .interrupted)
+        let state = try machine.vcpu.readState()
+        #expect(state.system.cr3 == 0x1000)
+        #expect(state.system.fs.base == 0x1234_5678)
+        #expect(state.general.rip == Self.start)
     }
 
     @Test func `memory twice at one place is refused by name`() throws {
