@@ -123,10 +123,11 @@ extension VCPULoop {
 
     /// Executes exactly one instruction, which a kick may delay but not prevent.
     ///
-    /// A kick needs new input on a socket, and none is read here, so the attempts are bounded.
+    /// A kick needs new input on a socket, and none is read here, so the attempts are bounded. There is
+    /// one at a HLT: where that does not end the run, only a kick does.
     private func executeOneInstruction() {
         let isHalt = isHalt(at: rip)
-        repeat { guest.vcpu.clearKick() } while execute(.step) == .interrupted
+        repeat { guest.vcpu.clearKick() } while execute(.step) == .interrupted && !isHalt
         // Not every driver says so when it was a HLT that it stepped over.
         if isHalt, isRunning { guestHalted() }
     }
