@@ -113,7 +113,8 @@ package struct SupervisorJail: Sendable {
                 LandlockRights.execute | LandlockRights.readFile | LandlockRights.readFolder
             try allow(readable, reading, on: ruleset)
             let device = LandlockRights.deviceUse & rights.files
-            try allow(devices, device, on: ruleset)
+            // A rule for a folder would be one for all that is in it.
+            try allow(devices.filter { isCharacterDevice($0) != false }, device, on: ruleset)
         }
         if rights.ports != 0 {
             for port in Set(ports) {

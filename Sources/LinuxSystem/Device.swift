@@ -3,7 +3,15 @@ import Glibc
 
 /// An open device, for example `/dev/kvm`.
 package func openDevice(_ path: String) throws(SystemCallError) -> OwnedDescriptor {
-    try .take(unsafe clinux_open(path, O_RDWR), from: "open")
+    guard isCharacterDevice(path) != false else { throw SystemCallError("open", code: ENODEV) }
+    return try .take(unsafe clinux_open(path, O_RDWR), from: "open")
+}
+
+/// Whether what is at `path`, behind links too, is a character device; nil where nothing is seen.
+package func isCharacterDevice(_ path: String) -> Bool? {
+    var status = stat()
+    guard unsafe stat(path, &status) == 0 else { return nil }
+    return status.st_mode & S_IFMT == S_IFCHR
 }
 
 /// `/dev/null`, for a child's standard input.

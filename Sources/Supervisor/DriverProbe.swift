@@ -60,15 +60,17 @@ enum DriverProbe {
     }
 
     /// Reads `driver=kvm usable=yes capabilities=12`.
+    ///
+    /// A reason is the last there is: whatever a path in it looks like, nothing behind it is an answer.
     static func parse(_ line: String) -> ProbeResult {
+        if let reason = line.range(of: "reason=") {
+            return .unusable(String(line[reason.upperBound...]))
+        }
         let words = line.split(separator: " ")
         guard words.contains("usable=yes"),
             let word = words.first(where: { $0.hasPrefix("capabilities=") }),
             let value = UInt32(word.dropFirst("capabilities=".count))
-        else {
-            let reason = line.range(of: "reason=").map { String(line[$0.upperBound...]) }
-            return .unusable(reason ?? line)
-        }
+        else { return .unusable(line) }
         return .usable(DriverCapabilities(rawValue: value))
     }
 }

@@ -1,4 +1,5 @@
 package import GuestModel
+import LinuxSystem
 
 /// The hypervisor that the environment says this machine or container has.
 ///
@@ -41,6 +42,10 @@ package struct MachineHypervisor: Hashable, Sendable {
             }
             guard name.standardDevice != nil else {
                 throw Refusal("\(Self.pathVariable): the \(word) has no device")
+            }
+            // One that is not there may come yet; the probe tells.
+            guard isCharacterDevice(path) != false else {
+                throw Refusal("\(Self.pathVariable): \"\(path)\" is not a character device")
             }
         }
         self.init(name: name, path: path)

@@ -88,7 +88,9 @@ package enum WorkerProcess {
                     + "capabilities=\(capabilities.rawValue) (\(capabilities.text))")
             return WorkerExit.finished.rawValue
         } catch {
-            writeLine("driver=\(name) usable=no reason=\(error)")
+            // One line, whatever a path in it looks like.
+            let reason = String("\(error)".map { $0.isNewline ? " " : $0 })
+            writeLine("driver=\(name) usable=no reason=\(reason)")
             return WorkerExit.hypervisorUnusable.rawValue
         }
     }

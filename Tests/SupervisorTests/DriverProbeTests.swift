@@ -10,6 +10,10 @@ struct DriverProbeTests {
         ("capabilities=0 usable=yes", .usable([])),
         ("driver=kvm usable=no reason=open /dev/kvm: denied", .unusable("open /dev/kvm: denied")),
         ("driver=kvm usable=no reason=", .unusable("")),
+        (
+            "driver=kvm usable=no reason=open /x usable=yes capabilities=12 : denied",
+            .unusable("open /x usable=yes capabilities=12 : denied")
+        ),
         ("driver=kvm usable=yes", .unusable("driver=kvm usable=yes")),
         ("usable=yes capabilities=-1", .unusable("usable=yes capabilities=-1")),
         ("usable=yes capabilities=4294967296", .unusable("usable=yes capabilities=4294967296")),

@@ -119,6 +119,10 @@ struct DriverSelectionTests {
             ["HYPERLIGHT_HYPERVISOR": "emulator", "HYPERLIGHT_DEVICE_PATH": "/dev/kvm"],
             "HYPERLIGHT_DEVICE_PATH: the emulator has no device"
         ),
+        (
+            ["HYPERLIGHT_HYPERVISOR": "kvm", "HYPERLIGHT_DEVICE_PATH": "/dev"],
+            "HYPERLIGHT_DEVICE_PATH: \"/dev\" is not a character device"
+        ),
     ])
     func `an environment that means nothing is refused in words`(
         _ environment: [String: String], _ text: String
