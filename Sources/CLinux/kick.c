@@ -50,6 +50,11 @@ int clinux_install_kick(volatile uint8_t *flag, clinux_kick_function function, v
     return handle_signal(SIGALRM, handle_kick) < 0 ? -errno : 0;
 }
 
+void clinux_forget_kick(const volatile void *target) {
+    if (kick_flag == target) kick_flag = NULL;
+    if (kick_argument == target) kick_function = NULL;
+}
+
 int clinux_alarm(uint64_t microseconds) {
     struct itimerval timer = {
         .it_value = {.tv_sec = (time_t)(microseconds / 1000000),
@@ -96,6 +101,7 @@ int clinux_open_repeated_kick(struct clinux_repeated_kick *kick) {
 }
 
 void clinux_close_repeated_kick(struct clinux_repeated_kick *kick) {
+    clinux_forget_kick(kick);
     syscall(SYS_timer_delete, kick->timer);
 }
 

@@ -44,6 +44,7 @@ import LinuxSystem
     deinit {
         // SAFETY: the mapping of `init`; the vCPU that owns this page hands out no view of it but
         // the kick, which is valid for the life of the machine.
+        unsafe clinux_forget_kick(immediateExit)
         unsafe _ = munmap(base, byteCount)
     }
 

@@ -116,6 +116,8 @@ int clinux_landlock_restrict(int ruleset);
 typedef void (*clinux_kick_function)(void *argument);
 /// Installs the handler of SIGIO and SIGALRM that stores 1 to `flag` (if any) and calls `function`.
 int clinux_install_kick(volatile uint8_t *flag, clinux_kick_function function, void *argument);
+/// Lets the handler do nothing more with this flag or argument, which is about to be given back.
+void clinux_forget_kick(const volatile void *target);
 /// One SIGALRM after this many microseconds; 0 takes it back.
 int clinux_alarm(uint64_t microseconds);
 
