@@ -13,7 +13,7 @@ package import GuestModel
     private static let upperYMMOffset = 576
 
     /// Bits of the header: which components are in use.
-    private static let x87AndSSE: UInt64 = 0b011
+    private static let x87AndSSEInUse: UInt64 = 0b011
     private static let avx: UInt64 = 0b100
 
     private let bytes: UnsafeMutableRawBufferPointer
@@ -34,7 +34,7 @@ package import GuestModel
         unsafe bytes.storeBytes(of: 0x1F80, toByteOffset: Self.mxcsrOffset, as: UInt32.self)
         unsafe bytes.storeBytes(of: mask, toByteOffset: Self.maskOffset, as: UInt32.self)
         unsafe bytes.storeBytes(of: form, toByteOffset: Self.formOffset, as: UInt64.self)
-        inUse = Self.x87AndSSE
+        inUse = Self.x87AndSSEInUse
     }
 
     /// What it holds in our words; the upper halves only of a guest that has AVX on.
@@ -45,8 +45,8 @@ package import GuestModel
             unsafe inUse & Self.avx == 0
             ? [UInt8](repeating: 0, count: count)
             : Array(bytes[Self.upperYMMOffset..<Self.upperYMMOffset + count])
-        return unsafe ExtendedState(
-            fxsave: Array(bytes.prefix(ExtendedState.byteCount)),
+        return ExtendedState(
+            fxsave: x87AndSSE,
             upperYMM: hasAVX ? upper : nil, kernelGSBase: kernelGSBase)
     }
 
@@ -59,11 +59,33 @@ package import GuestModel
         unsafe bytes.copyBytes(from: state.bytes)
         unsafe bytes.storeBytes(of: mxcsr, toByteOffset: Self.mxcsrOffset, as: UInt32.self)
         unsafe bytes.storeBytes(of: mask, toByteOffset: Self.maskOffset, as: UInt32.self)
-        inUse |= Self.x87AndSSE
+        inUse |= Self.x87AndSSEInUse
         guard let upper = state.upperYMM else { return }
         unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[Self.upperYMMOffset...])
             .copyBytes(from: upper)
         inUse |= Self.avx
+    }
+
+    /// The FXSAVE area; what is not in use is as after a reset, whatever lies there.
+    ///
+    /// MXCSR belongs to SSE in the compacted form; in the standard one it is always there.
+    /// - Source: Intel SDM volume 1, "Operation of XRSTOR".
+    private var x87AndSSE: [UInt8] {
+        var area = unsafe Array(bytes.prefix(ExtendedState.byteCount))
+        let form = unsafe bytes.loadUnaligned(fromByteOffset: Self.formOffset, as: UInt64.self)
+        if inUse & 0b01 == 0 {
+            for place in Array(0..<Self.mxcsrOffset) + Array(32..<160) { area[place] = 0 }
+            (area[0], area[1]) = (0x7F, 0x03)
+        }
+        if inUse & 0b10 == 0 {
+            for place in 160..<416 { area[place] = 0 }
+            if form >> 63 != 0 {
+                for (index, byte) in [0x80, 0x1F, 0, 0].enumerated() {
+                    area[Self.mxcsrOffset + index] = UInt8(byte)
+                }
+            }
+        }
+        return area
     }
 
     private var inUse: UInt64 {
