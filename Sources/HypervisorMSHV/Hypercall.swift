@@ -96,13 +96,18 @@ extension OwnedDescriptor {
     /// - Source: Linux `drivers/hv/mshv_root_main.c`, `mshv_ioctl_passthru_hvcall`.
     borrowing func hypercall(_ call: Hypercall) throws(HypervisorError) -> [UInt8] {
         var output = [UInt8](repeating: 0, count: call.outputByteCount)
+        var lastErrno = EAGAIN
         for _ in 0..<hypercallAttemptsMax {
             let (result, argument) = attempt(call, &output)
-            if result == -EAGAIN || result == -EINTR { continue }
+            if result == -EAGAIN || result == -EINTR {
+                lastErrno = -result
+                continue
+            }
             let status = HypercallStatus(
                 rawValue: argument.number(at: MSHVLayout.RootHypercall.status) ?? 0)
             guard result >= 0, status == .success else {
-                throw .call("hypercall \(call.code.name): \(status)", errno: max(0, -result))
+                let text = status == .success ? "" : ": \(status)"
+                throw .call("hypercall \(call.code.name)\(text)", errno: max(0, -result))
             }
             let done = argument.number(
                 at: MSHVLayout.RootHypercall.repetitions, as: UInt16.self)
@@ -113,7 +118,7 @@ extension OwnedDescriptor {
             }
             return output
         }
-        throw .call("hypercall \(call.code.name)", errno: EAGAIN)
+        throw .call("hypercall \(call.code.name)", errno: lastErrno)
     }
 
     private borrowing func attempt(

@@ -95,7 +95,6 @@ enum MSHVLayout {
         static let payload = 16
 
         // The head of most payloads (`struct hv_x64_intercept_message_header`)
-        static let headByteCount = 40
         static let instructionLength = payload + 4
         static let access = payload + 5
         static let rip = payload + 24

@@ -19,20 +19,6 @@ package enum MSHVRequest: UInt, CaseIterable, Sendable {
     case getVPState = 0xC010_B801
     case setVPState = 0xC010_B802
 
-    /// What a machine's `init` needs, so a worker before its lockdown.
-    package static let creating: [MSHVRequest] = [
-        .createPartition, .initializePartition, .createVP, .rootHypercall, .getVPState, .setVPState,
-        .runVP,
-    ]
-
-    /// What is needed of a partition afterwards: memory, intercepts.
-    package static let partitionRunning: [MSHVRequest] = [.setGuestMemory, .rootHypercall]
-
-    /// What is needed of a virtual processor afterwards: running, registers, XSAVE.
-    package static let vpRunning: [MSHVRequest] = [
-        .runVP, .rootHypercall, .getVPState, .setVPState,
-    ]
-
     /// The name in `<linux/mshv.h>`.
     package var name: String {
         switch self {

@@ -206,7 +206,7 @@ import LinuxSystem
         ])
         let present = try read(modelSpecific.map(\.0))
         let different = zip(modelSpecific, present).filter { $0.1 != $1 }.map(\.0)
-        if !different.isEmpty { try write(different) }
+        for entry in different { try write([entry]) }
         try interception.resetGuest(descriptor)
     }
 
@@ -216,9 +216,12 @@ import LinuxSystem
     ) -> [(MSHVRegister, RegisterValue)] {
         var found: [(MSHVRegister, RegisterValue)] = []
         for register in MSHVRegister.modelSpecific {
-            // One that is not there is refused, and then no guest can have changed it.
+            // One that is not there is refused, and then no guest can have changed it. One that does
+            // not take back even what it holds cannot be reset.
             guard let output = try? vp.hypercall(.read([register])) else { continue }
-            found.append((register, Hypercall.values(in: output)[0]))
+            let entry = (register, Hypercall.values(in: output)[0])
+            guard (try? vp.hypercall(.write([entry]))) != nil else { continue }
+            found.append(entry)
         }
         return found
     }

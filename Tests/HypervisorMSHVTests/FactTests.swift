@@ -111,13 +111,14 @@ struct FactTests {
     @Test func `whether memory without the permission can be executed`() throws {
         let guest = try MSHVGuest([0xFF, 0xE7])  // jmp rdi
         let host = try HostMemory(byteCount: 0x1000)
-        unsafe host.base.storeBytes(of: 0x65E6, as: UInt16.self)  // out 101, al
+        // out 101, al
+        unsafe host.base.storeBytes(of: 0x65E6, toByteOffset: 0x10, as: UInt16.self)
         let region = unsafe MemoryRegion(
             start: .init(0x2_0000), byteCount: 0x1000, isGuestWritable: true, host: host.base)
         var argument = MSHVPartition.argument(for: region)
         argument[MSHVLayout.GuestMemory.flags] &= ~MSHVLayout.GuestMemory.executable
         try guest.machine.partition.setMemory(argument)
-        try guest.start { $0.rdi = 0x2_0000 }
+        try guest.start { $0.rdi = 0x2_0010 }
         say("a jump to memory without execute permission", "\(try guest.vcpu.run(.continue))")
     }
 
@@ -134,7 +135,7 @@ struct FactTests {
         let found = guest.machine.mshvVCPU.modelSpecific.map { "\($0.0)" }
         let missing = MSHVRegister.modelSpecific.map { "\($0)" }.filter { !found.contains($0) }
         say(
-            "registers that are not there",
+            "registers that are not there or not reset",
             missing.isEmpty ? "none" : missing.joined(separator: " "))
         try guest.vcpu.reset()
     }

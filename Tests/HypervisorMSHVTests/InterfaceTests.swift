@@ -16,11 +16,6 @@ struct InterfaceTests {
             ])
     }
 
-    @Test func `every request is needed before or after creation`() {
-        let used = MSHVRequest.creating + MSHVRequest.partitionRunning + MSHVRequest.vpRunning
-        #expect(Set(used) == Set(MSHVRequest.allCases))
-    }
-
     @Test func `hypercalls have the hypervisor's codes`() {
         let codes = HypercallCode.allCases.map { ("\($0)", $0.rawValue) }
         #expect(
