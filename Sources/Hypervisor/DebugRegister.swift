@@ -79,6 +79,25 @@ extension Breakpoints {
         }
         return registers.count <= hardwareBreakpointsMax ? registers : nil
     }
+
+    /// The same, of a hypervisor called `name` that has `capabilities`.
+    ///
+    /// - Throws: `.missing` for what it lacks on this machine, `.tooManyBreakpoints` when four are not
+    ///   enough.
+    package func debugRegisters(
+        of name: String, with capabilities: DriverCapabilities
+    ) throws(HypervisorError) -> [DebugRegister] {
+        guard hardware.isEmpty || capabilities.contains(.hardwareBreakpoints) else {
+            throw .missing("hardware breakpoints of \(name) on this machine")
+        }
+        guard watchpoints.isEmpty || capabilities.contains(.watchpoints) else {
+            throw .missing("data watchpoints of \(name) on this machine")
+        }
+        guard let registers = debugRegisters else {
+            throw .tooManyBreakpoints(limit: hardwareBreakpointsMax)
+        }
+        return registers
+    }
 }
 
 extension Watchpoint {

@@ -168,17 +168,8 @@ import LinuxSystem
     // MARK: Breakpoints
 
     package func setBreakpoints(_ breakpoints: Breakpoints) throws(HypervisorError) {
-        guard breakpoints.hardware.isEmpty || capabilities.contains(.hardwareBreakpoints) else {
-            throw .missing("hardware breakpoints of KVM on this machine")
-        }
-        guard breakpoints.watchpoints.isEmpty || capabilities.contains(.watchpoints) else {
-            throw .missing("data watchpoints of KVM on this machine")
-        }
-        guard let registers = breakpoints.debugRegisters else {
-            throw .tooManyBreakpoints(limit: hardwareBreakpointsMax)
-        }
+        debugRegisters = try breakpoints.debugRegisters(of: "KVM", with: capabilities)
         self.breakpoints = breakpoints
-        debugRegisters = registers
     }
 
     package var patchesSoftwareBreakpoints: Bool { true }

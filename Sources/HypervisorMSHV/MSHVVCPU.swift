@@ -229,20 +229,11 @@ import LinuxSystem
     // MARK: Breakpoints
 
     package func setBreakpoints(_ breakpoints: Breakpoints) throws(HypervisorError) {
-        guard breakpoints.hardware.isEmpty || capabilities.contains(.hardwareBreakpoints) else {
-            throw .missing("hardware breakpoints of the hypervisor on this machine")
-        }
-        guard breakpoints.watchpoints.isEmpty || capabilities.contains(.watchpoints) else {
-            throw .missing("data watchpoints of the hypervisor on this machine")
-        }
-        guard let registers = breakpoints.debugRegisters else {
-            throw .tooManyBreakpoints(limit: hardwareBreakpointsMax)
-        }
+        debugRegisters = try breakpoints.debugRegisters(of: "the hypervisor", with: capabilities)
         if breakpoints.software != self.breakpoints.software {
             softwareBreakpoints = Set(breakpoints.software)
         }
         self.breakpoints = breakpoints
-        debugRegisters = registers
     }
 
     package var patchesSoftwareBreakpoints: Bool { true }
