@@ -70,7 +70,6 @@ struct HypercallStatus: Hashable, CustomStringConvertible {
     let rawValue: UInt16
 
     static let success = HypercallStatus(rawValue: 0)
-    static let insufficientMemory = HypercallStatus(rawValue: 0x0B)
 
     var description: String {
         let number = "0x" + String(rawValue, radix: 16)

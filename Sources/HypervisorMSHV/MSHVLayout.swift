@@ -81,7 +81,6 @@ enum MSHVLayout {
         static let cr4 = 368
         static let cr8 = 376
         static let efer = 384
-        static let xcr0 = 424
 
         /// The only layout there is.
         static let versionKnown: UInt16 = 1

@@ -36,7 +36,6 @@ struct InterfaceTests {
         #expect(DebugInterception.debugVector == 1)
         #expect(DebugInterception.breakpointVector == 3)
         #expect(HypercallStatus.success.rawValue == 0)
-        #expect(HypercallStatus.insufficientMemory.rawValue == 0x0B)
     }
 
     @Test func `messages have the hypervisor's types`() {
