@@ -37,6 +37,14 @@ package struct ConformanceCase: Sendable, CustomStringConvertible {
         all.filter { capabilities.isSuperset(of: $0.needs) }
     }
 
+    /// What a driver with these capabilities does not have to pass, in words; nil for one that has all.
+    package static func notRun(on name: String, with capabilities: DriverCapabilities) -> String? {
+        let leftOut = all.filter { !capabilities.isSuperset(of: $0.needs) }
+        guard !leftOut.isEmpty else { return nil }
+        return "\(name) lacks \(capabilities.missingText.joined(separator: ", ")). Not run: "
+            + leftOut.map(\.name).joined(separator: "; ")
+    }
+
     package static let all: [ConformanceCase] =
         registerCases + extendedStateCases + portCases + stepCases + breakpointCases + watchCases
         + memoryCases

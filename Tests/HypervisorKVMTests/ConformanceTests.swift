@@ -16,18 +16,11 @@ struct ConformanceTests {
         try check(rule, usesSharedRegisters: false)
     }
 
-    @Test(.enabled(if: outOfReach.isEmpty, outOfReachText))
+    @Test(.enabled(if: notRun == nil, Comment(rawValue: notRun ?? "")))
     func `this machine's KVM can run every case`() {}
 
-    private static let outOfReach = ConformanceCase.all.filter {
-        !KVMHost.capabilities.isSuperset(of: $0.needs)
-    }
-
-    private static var outOfReachText: Comment {
-        let missing = KVMHost.capabilities.missingText.joined(separator: ", ")
-        let names = outOfReach.map(\.name).joined(separator: "; ")
-        return "this KVM lacks \(missing). Not run: \(names)"
-    }
+    private static let notRun = ConformanceCase.notRun(
+        on: "this KVM", with: KVMHost.capabilities)
 
     /// Where KVM does otherwise than the contract says, and why the driver leaves it at that.
     private static let deviations: [String: Comment] = [

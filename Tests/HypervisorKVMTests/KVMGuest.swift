@@ -1,3 +1,4 @@
+import DriverConformance
 import GuestModel
 import Hypervisor
 import HypervisorKVM
@@ -23,12 +24,7 @@ struct KVMGuest {
             start: .init(0), byteCount: host.byteCount, isGuestWritable: true, host: host.base)
         try memory.add(region)
         try machine.map(region)
-        for (address, entry) in [(0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x83)]
-            as [(UInt64, UInt64)]
-        {
-            _ = memory.writeUInt64(entry, at: .init(address))
-        }
-        _ = memory.write(program, at: .init(Self.code))
+        memory.load(program, at: Self.code)
         try vcpu.write(.longMode(pageTable: .init(0x1000)))
         var registers = RegisterFile()
         registers.rip = Self.code
