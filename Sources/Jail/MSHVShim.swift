@@ -21,8 +21,8 @@ package enum MSHVShim {
     /// The device that such a worker inherits.
     package static let device: String? = path == nil ? nil : "/dev/kvm"
 
-    /// Where the library is, for whoever may read only certain folders.
-    package static let folders: [String] = path.map { [$0] } ?? []
+    /// The library, for whoever may read only what is named.
+    package static let readable: [String] = path.map { [$0] } ?? []
 
     /// What such a worker finds in its environment.
     package static let variables: [String] = {

@@ -24,7 +24,7 @@ extension SupervisorJail {
             ownFolders: [folder.root],
             readable: images.map(Self.folder) + mappedFolders()
                 + programs.folders
-                + ["/proc", "/etc", "/usr", "/lib", "/lib64"] + MSHVShim.folders,
+                + ["/proc", "/etc", "/usr", "/lib", "/lib64"] + MSHVShim.readable,
             devices: ["/dev/null"] + machine.devices,
             ports: configuration.sandboxes.compactMap(\.debug.port))
     }

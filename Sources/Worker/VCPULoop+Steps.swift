@@ -123,8 +123,9 @@ extension VCPULoop {
 
     /// Executes exactly one instruction, which a kick may delay but not prevent.
     ///
-    /// A kick needs new input on a socket, and none is read here, so the attempts are bounded. There is
-    /// one at a HLT: where that does not end the run, only a kick does.
+    /// A kick needs new input on a socket, and none is read here, so the attempts are bounded. A HLT has
+    /// one: where it does not end the run, a kick is all that does. Should the kick have come before it,
+    /// nothing is lost, because nothing follows a HLT.
     private func executeOneInstruction() {
         let isHalt = isHalt(at: rip)
         repeat { guest.vcpu.clearKick() } while execute(.step) == .interrupted && !isHalt

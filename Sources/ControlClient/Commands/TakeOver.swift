@@ -37,7 +37,8 @@ extension ControlConnection {
             guard ContinuousClock.now < deadline else {
                 throw .occupied(name.text, Self.text(of: stayed))
             }
-            // Only a cancelled task wakes up early, and nothing cancels this one.
+            // The control API tells states and no changes, so it is asked again. Only a cancelled task
+            // wakes up early, and nothing cancels this one.
             try? await Task.sleep(for: Self.lookInterval)
             let details: SandboxDetails = try await value(of: .details(name))
             left = details.status.debug.client
