@@ -45,6 +45,15 @@ package struct InterruptGate: Hashable, Sendable {
     package func stackTop(
         interrupting stackPointer: UInt64, system: SystemRegisters, memory: some PhysicalMemory
     ) -> UInt64? {
+        Self.stackTop(
+            stackIndex, interrupting: stackPointer, system: system, memory: memory)
+    }
+
+    /// The same for any gate with this stack index, 0...7.
+    static func stackTop(
+        _ stackIndex: UInt64, interrupting stackPointer: UInt64, system: SystemRegisters,
+        memory: some PhysicalMemory
+    ) -> UInt64? {
         guard stackIndex > 0 else { return stackPointer & ~15 }
         let offset = 0x24 + 8 * (stackIndex - 1)
         guard offset + 7 <= UInt64(system.tr.limit) else { return nil }

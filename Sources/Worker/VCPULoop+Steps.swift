@@ -56,62 +56,23 @@ extension VCPULoop {
 
     private static let faultsMax = 16
 
-    /// Takes our trap flag out of the flags that the CPU has pushed for an exception of the instruction
-    /// of `before`: a handler that returns would otherwise be trapped in the guest, long after the step.
+    /// Takes our trap flag out of the flags that the CPU has pushed meanwhile; one of the guest's own
+    /// stays.
     private func clearPushedTrapFlag(since before: VCPUState) {
-        let now = guest.state.general
-        // Nearly every step leads to the next instruction.
-        guard guest.vcpu.stepsByTrapFlag,
-            now.rip &- before.general.rip > Self.instructionBytesMax
-        else { return }
-        // With an error code or without, and with what the handler's first instruction pushes.
-        for offset in stride(from: UInt64(0), through: 16, by: 8) {
-            let frame = now.rsp &+ offset
-            // In this order: reading the guest's table is dear, and few calls leave such words.
-            guard looksPushed(frame, for: before), isPushed(frame, for: before.general) else {
-                continue
-            }
-            return clearTrapFlag(at: frame &+ 16, since: before.general)
+        guard guest.vcpu.stepsByTrapFlag, before.general.rflags & Self.trapFlag == 0 else { return }
+        let address = PushedFlags.address(since: before, now: guest.state, memory: guest.memory) {
+            shownMemory(
+                at: .init(before.general.rip), byteCount: Int(PushedFlags.instructionBytesMax))
         }
-    }
-
-    /// Whether the words at `frame` may be those of an exception of the instruction of `before`.
-    private func looksPushed(_ frame: UInt64, for before: VCPUState) -> Bool {
-        guard let rip = word(at: frame), rip &- before.general.rip <= Self.instructionBytesMax,
-            word(at: frame &+ 8) == UInt64(before.system.cs.selector),
-            let flags = word(at: frame &+ 16), flags >> 32 == 0, flags & 2 != 0,
-            word(at: frame &+ 24) == before.general.rsp,
-            word(at: frame &+ 32) == UInt64(before.system.ss.selector)
-        else { return false }
-        return true
-    }
-
-    /// Whether the guest stands at the handler of an exception whose frame the CPU puts there.
-    private func isPushed(_ frame: UInt64, for before: RegisterFile) -> Bool {
-        let (system, memory) = (guest.state.system, guest.memory)
-        return (UInt8.min...UInt8.max).contains { vector in
-            guard let gate = InterruptGate(vector: vector, system: system, memory: memory),
-                isAtHandler(of: gate)
-            else { return false }
-            let start = gate.frame(
-                interrupting: before.rsp, system: system, memory: memory)
-            return start?.rawValue == frame &- 8  // at the error code
-        }
-    }
-
-    /// A KVM that emulates ring 0 reports the step only behind the handler's first instruction.
-    private func isAtHandler(of gate: InterruptGate) -> Bool {
-        guest.state.general.rip &- gate.handler.rawValue <= Self.instructionBytesMax
-    }
-
-    /// Takes our trap flag out of the flags at `address`; one of the guest's own stays.
-    private func clearTrapFlag(at address: UInt64, since before: RegisterFile) {
-        guard guest.vcpu.stepsByTrapFlag, before.rflags & Self.trapFlag == 0,
-            let flags = word(at: address), flags & Self.trapFlag != 0,
-            let place = guest.physicalAddress(of: GuestVirtualAddress(address))
+        // PUSHF may push 16 bits; these are the higher eight of them.
+        guard let address,
+            let place = guest.physicalAddress(of: .init(address.rawValue &+ 1)),
+            let flags = guest.memory.readUInt8(at: place)
         else { return }
+        let cleared = flags & ~UInt8(Self.trapFlag >> 8)
+        guard cleared != flags else { return }
         // It was read a moment ago, so it has memory and the write cannot fail.
-        _ = guest.memory.writeUInt64(flags & ~Self.trapFlag, at: place)
+        _ = guest.memory.write([cleared].span, at: place)
     }
 
     private static let trapFlag: UInt64 = 1 << 8
@@ -163,7 +124,7 @@ extension VCPULoop {
     private func pageFault(since before: RegisterFile) -> PageFault? {
         let now = guest.state.general
         guard isRunning, guest.plan.abi == .hyperlight,
-            now.rip &- before.rip > Self.instructionBytesMax,
+            now.rip &- before.rip > PushedFlags.instructionBytesMax,
             // A client that stops at the handler wants to see it.
             breakpoints.kind(at: rip, in: guest) == nil
         else { return nil }
@@ -178,11 +139,13 @@ extension VCPULoop {
         guard word(at: frame) == before.rip, word(at: frame &+ 24) == before.rsp else {
             return nil
         }
-        clearTrapFlag(at: frame &+ 16, since: before)
         return PageFault(rip: .init(before.rip), stackPointer: before.rsp, frame: frame)
     }
 
-    private static let instructionBytesMax: UInt64 = 15
+    /// A KVM that emulates ring 0 reports the step only behind the handler's first instruction.
+    private func isAtHandler(of gate: InterruptGate) -> Bool {
+        guest.state.general.rip &- gate.handler.rawValue <= PushedFlags.instructionBytesMax
+    }
 
     /// Lets the handler work until it is back at the instruction.
     private func finish(_ fault: PageFault) -> Answer {

@@ -56,10 +56,20 @@ final class GuestSession {
     var state = VCPUState()
 
     /// Starts the guest of `image` and attaches to it at its entry point.
-    init(_ image: [UInt8], on driver: RealDriver, _ settings: WorkerSettings = .held) throws {
+    convenience init(
+        _ image: [UInt8], on driver: RealDriver, _ settings: WorkerSettings = .held
+    ) throws {
+        try self.init(image, settings, driver: driver.name) { try driver.makeMachine() }
+    }
+
+    /// The same on a machine that is made for it.
+    init(
+        _ image: [UInt8], _ settings: WorkerSettings = .held, driver: DriverName = .emulator,
+        makeMachine: @escaping @Sendable () throws -> any VirtualMachine
+    ) throws {
         bench = try WorkerBench()
         stub = try bench.connectStub()
-        bench.start(image: image, settings, driver: driver.name) { try driver.makeMachine() }
+        bench.start(image: image, settings, driver: driver, makeMachine: makeMachine)
         guard case .attached = try stub.ask(.attach), try stop() == .entryPoint else {
             throw WorkerBench.Failure.ended
         }

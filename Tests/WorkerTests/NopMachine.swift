@@ -3,10 +3,11 @@ import GuestModel
 import Hypervisor
 import LinuxSystem
 
-/// A machine with a CPU of four instructions, so that a test can follow every step.
+/// A machine with a CPU of few instructions, so that a test can follow every step.
 ///
-/// NOP (90) does nothing, INT3 (CC) stops, HLT (F4) halts, EB waits for a kick and then goes on, and A5
-/// uses the first byte of all memory that is watched.
+/// NOP (90) does nothing, INT3 (CC) stops, HLT (F4) halts, PUSHF (9C) pushes the flags, those of a step
+/// with its trap flag, EB waits for a kick and then goes on, and A5 uses the first byte of all memory
+/// that is watched.
 /// Like an emulating KVM it reports a step over HLT as a step.
 @safe final class NopMachine: VirtualMachine, VirtualCPU, @unchecked Sendable {
     /// The byte of the instruction that waits for a kick.
@@ -88,12 +89,22 @@ import LinuxSystem
             if byte == [0xCC] { return .debug(.softwareBreakpoint(here)) }
             state.general.rip += 1
             if byte == [Self.wait] { return waitForKick() }
+            if byte == [0x9C] { pushFlags(trapFlag: mode == .step) }
             if byte == [Self.use], let watched = breakpoints.watchpoints.first {
                 return .debug(.watchpoint(watched.kind, watched.range.start))
             }
             if mode == .step { return .debug(.step) }
             if byte == [0xF4] { return .halted }
         }
+    }
+
+    private func pushFlags(trapFlag: Bool) {
+        let general = state.general
+        let place = PageWalk.translate(
+            .init(general.rsp &- 8), system: state.system, memory: memory)
+        guard let place = place?.physicalAddress else { return }
+        state.general.rsp -= 8
+        _ = memory.writeUInt64(general.rflags | (trapFlag ? 0x100 : 0), at: place)
     }
 
     private func waitForKick() -> VMExit {

@@ -139,6 +139,20 @@ private let watched: Watchpoint = {
         #expect(machine.byte(at: last) == 0xF4)
     }
 
+    @Test(arguments: [0xFF, 0x3FF] as [UInt64])
+    func `a step leaves no trap flag in what the guest pushes, but for the guest's own`(
+        flags: UInt64
+    ) throws {
+        let session = try GuestSession(NopMachine.image([0x9C, 0x90, 0xF4])) { NopMachine() }
+        session.state.general.rflags = flags
+        try #expect(session.stub.ask(.writeRegisters(session.state.general)) == .done)
+        // The instruction is to be known under a breakpoint too.
+        try #expect(session.insert(.software, start.rawValue) == .done)
+        try #expect(session.resume(.step) == .stepped)
+        try #expect(
+            session.read(session.state.general.rsp) == [0xFF, UInt8(flags >> 8), 0, 0, 0, 0, 0, 0])
+    }
+
     @Test func `a range step ends at the end of its range`() throws {
         let bench = try WorkerBench()
         let stub = try bench.connectStub()
