@@ -134,7 +134,8 @@ extension IntegrationTests {
         @Test
         func `F15: a worker that floods its standard error delays nobody and fills no disk`() throws
         {
-            try withWorker("exec yes '12345678901234567890' >&2") { supervisor in
+            // A write into a full pipe fails, which ends `yes` where the supervisor reads slowly.
+            try withWorker("while :; do yes '12345678901234567890' >&2; done") { supervisor in
                 try supervisor.waitForEvent(
                     "a", "output.dropped", containing: "bytes of worker and stub text")
                 try #expect(supervisor.status("a").name == "a")

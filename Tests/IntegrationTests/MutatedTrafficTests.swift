@@ -60,7 +60,8 @@ extension IntegrationTests {
                     "connections,", game.closedCount, "closed by the stub,", game.answeredBytes,
                     "bytes of answers, stub's RSS grew by", growth >> 10, "KiB,",
                     [wallClockSeconds() - start].text, "s")
-                #expect(growth < 4 << 20)
+                // A sanitizer keeps what was freed, to see that nobody uses it.
+                if !Machine.isSanitized { #expect(growth < 4 << 20) }
                 try supervisor.expectTicking("a", image)
                 try supervisor.expectOriginalCode("a", image, ["tick", "advance"])
             }
