@@ -43,7 +43,7 @@ struct Deadlines: Hashable, Sendable {
 extension DebugSession {
     /// Asks the worker to halt the running guest.
     mutating func requestHalt() {
-        actions.append(.sendToWorker(.interrupt))
+        tellWorker(.interrupt)
         let giveUpAt = deadlines.halt?.giveUpAt ?? now + Deadlines.haltTime
         deadlines.halt = Deadlines.Halt(
             repeatAt: now + Deadlines.haltRepeatTime, giveUpAt: giveUpAt)

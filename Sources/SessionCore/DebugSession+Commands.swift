@@ -199,9 +199,16 @@ extension DebugSession {
     // MARK: - Requests
 
     mutating func send(_ request: DebugRequest, as outstanding: OutstandingRequest) {
-        actions.append(.sendToWorker(request))
+        tellWorker(request)
         self.outstanding = outstanding
         deadlines.request = now + Deadlines.requestTime
+    }
+
+    /// Sends `request` behind the removals that wait for it.
+    mutating func tellWorker(_ request: DebugRequest) {
+        actions += (removals + [request]).map(Action.sendToWorker)
+        unansweredRemovals += removals.count
+        removals = []
     }
 
     /// Begins a session when a client talks and no session is there.

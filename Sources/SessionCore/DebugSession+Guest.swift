@@ -51,7 +51,7 @@ extension DebugSession {
         case .restoreRegisters(let number): restoreRegisters(number, stopped)
         case .resume(let requests): resume(requests, stopped)
         case .removeBreakpoint(let kind, let address):
-            send(.removeBreakpoint(kind, address), as: .breakpoint)
+            remove(.removeBreakpoint(kind, address))
         case .writeMemory(let address, let bytes):
             guard !stopped.isCrashed else { return replyCrashed() }
             writeMemory(address, bytes)
@@ -64,9 +64,15 @@ extension DebugSession {
             send(.insertWatchpoint(watchpoint), as: .breakpoint)
         case .removeWatchpoint(let watchpoint):
             guard canWatch(watchpoint.kind) else { return reply("") }
-            send(.removeWatchpoint(watchpoint), as: .breakpoint)
+            remove(.removeWatchpoint(watchpoint))
         default: reply("")
         }
+    }
+
+    private mutating func remove(_ removal: DebugRequest) {
+        guard removals.count < Self.removalsMax else { return send(removal, as: .breakpoint) }
+        removals.append(removal)
+        reply("OK")
     }
 
     /// x86 has no debug register for reads alone.
@@ -284,7 +290,7 @@ extension DebugSession {
 
     /// Lets the guest go on; the reply is the next stop.
     mutating func run(_ mode: ResumeMode) {
-        actions.append(.sendToWorker(.resume(mode)))
+        tellWorker(.resume(mode))
         resumedCrash = stoppedGuest?.crash
         guest = .running
         if isInterruptWaiting { requestHalt() }

@@ -9,6 +9,7 @@ extension DebugSession {
         case .stopped(let event): guestStopped(event)
         case .ended(let end): guestEnded(end)
         case .done, .refused, .attached, .memory, .extendedState, .region, .report:
+            guard unansweredRemovals == 0 else { return removalAnswered(by: message) }
             guard let request = outstanding else {
                 // Only a resume goes without a reply of its own; a refusal of it ends the wait.
                 if case .refused(let refusal) = message, guest == .running {
@@ -20,6 +21,17 @@ extension DebugSession {
             deadlines.request = nil
             answered(request, by: message)
             afterReply()
+        }
+    }
+
+    private mutating func removalAnswered(by message: DebugReply) {
+        unansweredRemovals -= 1
+        switch message {
+        case .done: break
+        // The client takes it for gone, and will be told of a hit as of any other trap.
+        case .refused(let refusal):
+            actions.append(.log(.error, "the worker kept a breakpoint: \(refusal)"))
+        default: workerMisbehaved()
         }
     }
 
@@ -187,6 +199,8 @@ extension DebugSession {
         let planned = plannedDetach
         outstanding = nil
         plannedDetach = nil
+        removals = []
+        unansweredRemovals = 0
         deadlines.request = nil
         deadlines.halt = nil
         if let planned {

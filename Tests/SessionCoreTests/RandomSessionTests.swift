@@ -124,8 +124,11 @@ private struct RandomGame {
             say(.done)
             stopGuest(.entryPoint)
         case .writeMemory, .writePhysicalMemory, .writeRegisters, .writeState, .insertBreakpoint,
-            .removeBreakpoint, .insertWatchpoint, .removeWatchpoint:
+            .insertWatchpoint:
             say(Bool.random(using: &random) ? .done : .refused(.notMapped))
+        case .removeBreakpoint, .removeWatchpoint:
+            let reply: DebugReply = Bool.random(using: &random) ? .done : .refused(.notMapped)
+            take(session.handle(.workerSaid(reply), now: now))
         case .readExtendedState: say(.extendedState(.example))
         case .resume: isRunning = true
         case .interrupt: if isRunning, isAttached { stopGuest(.interrupted) }
@@ -183,11 +186,10 @@ private struct RandomGame {
 
     private mutating func note(_ request: DebugRequest) {
         switch request {
-        case .interrupt, .resume: break
+        case .interrupt, .resume, .removeBreakpoint, .removeWatchpoint: break
         case .attach, .readMemory, .writeMemory, .writeRegisters, .writeState, .readExtendedState,
-            .insertBreakpoint, .removeBreakpoint, .insertWatchpoint, .removeWatchpoint,
-            .describeRegion, .readPhysicalMemory, .writePhysicalMemory, .restartGuest, .inspect,
-            .detach:
+            .insertBreakpoint, .insertWatchpoint, .describeRegion, .readPhysicalMemory,
+            .writePhysicalMemory, .restartGuest, .inspect, .detach:
             if awaitsReply { mistakes.append("two requests at once: \(request)") }
             awaitsReply = true
         }

@@ -277,7 +277,6 @@ struct RegisterSessionTests {
 struct BreakpointSessionTests {
     private static let table: [(String, DebugRequest, DebugReply, String)] = [
         ("Z0,401130,1", .insertBreakpoint(.software, .init(0x40_1130)), .done, "OK"),
-        ("z0,401130,1", .removeBreakpoint(.software, .init(0x40_1130)), .done, "OK"),
         ("Z1,401130,1", .insertBreakpoint(.hardware, .init(0x40_1130)), .done, "OK"),
         (
             "Z1,401130,1", .insertBreakpoint(.hardware, .init(0x40_1130)),
@@ -313,10 +312,68 @@ struct BreakpointSessionTests {
             conversation.client("Z\(type),1000,4")
                 == [.sendToWorker(.insertWatchpoint(watchpoint))])
         #expect(conversation.worker(.refused(.noFreeDebugRegister)) == [.says("E1c")])
+        #expect(conversation.client("z\(type),1000,4") == [.says("OK")])
         #expect(
-            conversation.client("z\(type),1000,4")
-                == [.sendToWorker(.removeWatchpoint(watchpoint))])
+            conversation.client("m5000,1")
+                == [
+                    .sendToWorker(.removeWatchpoint(watchpoint)),
+                    .sendToWorker(.readMemory(.init(0x5000), byteCount: 1)),
+                ])
+        #expect(conversation.worker(.done) == [])
+        #expect(conversation.worker(.memory([0x5A])) == [.says("5a")])
+    }
+
+    private static let removal = DebugSession.Action.sendToWorker(
+        .removeBreakpoint(.software, .init(0x40_1130)))
+
+    @Test func `a removal waits for the next request, and no answer waits for it`() {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client("z0,401130,1") == [.says("OK")])
+        #expect(
+            conversation.client("vCont;c") == [Self.removal, .sendToWorker(.resume(.continue))])
+        // The stop may come before the worker's answer has been looked at.
+        #expect(conversation.worker(.done) == [])
+        #expect(
+            conversation.worker(.stopped(.example(.stepped))) == [.says("T05" + expedited)])
+        #expect(conversation.client("Z0,401130,1").count == 1)
         #expect(conversation.worker(.done) == [.says("OK")])
+    }
+
+    @Test func `a removal that the worker refuses is logged`() {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client("z0,401130,1") == [.says("OK")])
+        #expect(conversation.client("vCont;c").count == 2)
+        #expect(
+            conversation.worker(.refused(.noFreeDebugRegister))
+                == [.log(.error, "the worker kept a breakpoint: noFreeDebugRegister")])
+        #expect(
+            conversation.worker(.stopped(.example(.stepped))) == [.says("T05" + expedited)])
+    }
+
+    @Test func `a client that takes out very many at once waits for the worker`() {
+        var conversation = Conversation.stopped()
+        for _ in 0..<16 { #expect(conversation.client("z0,401130,1") == [.says("OK")]) }
+        #expect(
+            conversation.client("z0,401130,1")
+                == [DebugSession.Action](repeating: Self.removal, count: 17))
+        for _ in 0..<16 { #expect(conversation.worker(.done) == []) }
+        #expect(conversation.worker(.done) == [.says("OK")])
+    }
+
+    @Test func `a removal and the end of the session are two requests, in this order`() {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client("z0,401130,1") == [.says("OK")])
+        #expect(
+            conversation.client("D") == [Self.removal, .sendToWorker(.detach(.asConfigured))])
+        #expect(conversation.worker(.done) == [])
+        #expect(conversation.worker(.done).first == .says("OK"))
+    }
+
+    @Test func `what a removal is answered with must be an answer to a removal`() {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client("z0,401130,1") == [.says("OK")])
+        #expect(conversation.client("m5000,1").count == 2)
+        #expect(conversation.worker(.memory([1])).contains(.closeWorker))
     }
 
     @Test func `a watchpoint for reads alone is refused so that gdb watches every access`() {
