@@ -79,8 +79,8 @@ extension DebugSession {
         case .detach: exit()
         case .attach:
             closeClient("the worker does not answer")
-        case .memory, .checksum, .search, .memoryWrite, .registerWrite, .stateWrite, .breakpoint,
-            .extendedState, .region, .report, .restart:
+        case .memory, .checksum, .search, .memoryWrite, .registerWrite, .stateWrite, .insertion,
+            .removal, .extendedState, .region, .report, .restart:
             outstanding = .abandoned
             if request.hasClientWaiting { reply(.workerGone) }
             serveWaiting()

@@ -167,7 +167,7 @@ extension DebugSession {
             send(.detach(mode), as: .detach(followUp))
             guest = .detached
         case .attach, .memory, .checksum, .search, .memoryWrite, .registerWrite, .stateWrite,
-            .breakpoint, .extendedState, .region, .report, .restart, .abandoned:
+            .insertion, .removal, .extendedState, .region, .report, .restart, .abandoned:
             plannedDetach = PlannedDetach(mode: mode, followUp: followUp)
             deadlines.request = now + Deadlines.requestTime
         case .detach: break
@@ -204,11 +204,11 @@ extension DebugSession {
         deadlines.request = now + Deadlines.requestTime
     }
 
-    /// Sends `request` behind the removals that wait for it.
+    /// Sends `request` behind the removals that waited for it.
     mutating func tellWorker(_ request: DebugRequest) {
-        actions += (removals + [request]).map(Action.sendToWorker)
-        unansweredRemovals += removals.count
-        removals = []
+        let due = removals.release(for: request, rip: stoppedGuest?.state.general.rip)
+        unansweredRemovals += due.count
+        actions += (due + [request]).map(Action.sendToWorker)
     }
 
     /// Begins a session when a client talks and no session is there.
@@ -219,6 +219,7 @@ extension DebugSession {
         send(.attach, as: .attach)
         guest = .attaching
         facts = nil
+        removals = HeldRemovals()
         deadlines.halt = Deadlines.Halt(
             repeatAt: now + Deadlines.haltTime, giveUpAt: now + Deadlines.haltTime)
     }

@@ -57,11 +57,11 @@ extension DebugSession {
             writeMemory(address, bytes)
         case .insertBreakpoint(let kind, let address):
             guard !stopped.isCrashed else { return replyCrashed() }
-            send(.insertBreakpoint(kind, address), as: .breakpoint)
+            insert(.insertBreakpoint(kind, address), undoneBy: .removeBreakpoint(kind, address))
         case .insertWatchpoint(let watchpoint):
             guard canWatch(watchpoint.kind) else { return reply("") }
             guard !stopped.isCrashed else { return replyCrashed() }
-            send(.insertWatchpoint(watchpoint), as: .breakpoint)
+            insert(.insertWatchpoint(watchpoint), undoneBy: .removeWatchpoint(watchpoint))
         case .removeWatchpoint(let watchpoint):
             guard canWatch(watchpoint.kind) else { return reply("") }
             remove(.removeWatchpoint(watchpoint))
@@ -69,9 +69,13 @@ extension DebugSession {
         }
     }
 
+    private mutating func insert(_ insertion: DebugRequest, undoneBy removal: DebugRequest) {
+        guard !removals.cancel(removal) else { return reply("OK") }
+        send(insertion, as: .insertion(undoneBy: removal))
+    }
+
     private mutating func remove(_ removal: DebugRequest) {
-        guard removals.count < Self.removalsMax else { return send(removal, as: .breakpoint) }
-        removals.append(removal)
+        guard removals.hold(removal) else { return send(removal, as: .removal) }
         reply("OK")
     }
 

@@ -62,8 +62,8 @@ extension DebugSession {
         case .attach, .extendedState: return needsWorker(body)
         case .restart: return true
         case .abandoned, nil: return guest == .attaching && needsWorker(body)
-        case .memory, .checksum, .search, .memoryWrite, .registerWrite, .stateWrite, .breakpoint,
-            .region, .report:
+        case .memory, .checksum, .search, .memoryWrite, .registerWrite, .stateWrite, .insertion,
+            .removal, .region, .report:
             return true
         }
     }

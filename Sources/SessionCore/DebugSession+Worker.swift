@@ -51,7 +51,10 @@ extension DebugSession {
         case (.checksum(var checksum), .memory(let bytes)):
             if checksum.add(bytes) { readOn(checksum) } else { reply(.notMapped) }
         case (.search(let search), .memory(let bytes)): searched(search, bytes)
-        case (.memoryWrite, .done), (.breakpoint, .done): reply("OK")
+        case (.insertion(let removal), .done):
+            removals.noteInsertion(undoneBy: removal)
+            reply("OK")
+        case (.memoryWrite, .done), (.removal, .done): reply("OK")
         case (.region, .region(let region)): reply { $0.packet(region) }
         case (.report, .report(let text)): reply(lines: text.lines)
         case (.report, .refused(let refusal)):
@@ -86,6 +89,7 @@ extension DebugSession {
     /// The guest is loaded anew; it will stop at its entry point.
     private mutating func restarted(_ wantsReply: Bool) {
         guard case .stopped = guest else { return }
+        removals = HeldRemovals()
         guest = wantsReply ? .running : .attaching
         deadlines.halt = Deadlines.Halt(
             repeatAt: now + Deadlines.haltTime, giveUpAt: now + Deadlines.haltTime)
@@ -199,7 +203,7 @@ extension DebugSession {
         let planned = plannedDetach
         outstanding = nil
         plannedDetach = nil
-        removals = []
+        removals = HeldRemovals()
         unansweredRemovals = 0
         deadlines.request = nil
         deadlines.halt = nil

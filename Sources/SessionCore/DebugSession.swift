@@ -73,11 +73,7 @@ package struct DebugSession: Sendable {
     var resumedCrash: GuestCrash?
     /// The request that the worker has not answered yet.
     var outstanding: OutstandingRequest?
-    /// Breakpoints that are gone for the client; the worker hears of them ahead of the next request.
-    ///
-    /// The guest stands meanwhile, and what is shown of its memory never has a breakpoint in it. A client
-    /// that takes all of them out at each stop, as gdb does, need not wait for each of them.
-    var removals: [DebugRequest] = []
+    var removals = HeldRemovals()
     /// Removals that went out and whose replies come ahead of any other.
     var unansweredRemovals = 0
     /// A detach that must wait for the reply to `outstanding`.
@@ -328,8 +324,6 @@ package struct DebugSession: Sendable {
     static let resendsMax = 3
     /// Most malformed packets within `Deadlines.malformedTime`.
     static let malformedMax = 100
-    /// A client that takes out more at once waits for the worker.
-    static let removalsMax = 16
     /// This many broken packets in a row end the session.
     static let brokenMax = 16
 }

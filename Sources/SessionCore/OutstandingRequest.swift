@@ -14,7 +14,10 @@ enum OutstandingRequest: Hashable, Sendable {
     case registerWrite(VCPUState, thenResume: ResumeMode?)
     /// As `registerWrite`, with x87 and SSE registers; nil leaves those as they are.
     case stateWrite(VCPUState, ExtendedState?)
-    case breakpoint
+    /// Of a breakpoint or watchpoint.
+    case insertion(undoneBy: DebugRequest)
+    /// The same; most go without being waited for.
+    case removal
     /// Nil when it was asked for ahead of the client.
     case extendedState(Command?)
     case region
@@ -28,8 +31,8 @@ enum OutstandingRequest: Hashable, Sendable {
     /// Whether the client waits for the reply.
     var hasClientWaiting: Bool {
         switch self {
-        case .memory, .checksum, .search, .memoryWrite, .registerWrite, .stateWrite, .breakpoint,
-            .region, .report:
+        case .memory, .checksum, .search, .memoryWrite, .registerWrite, .stateWrite, .insertion,
+            .removal, .region, .report:
             true
         case .extendedState(let command): command != nil
         case .restart(let wantsReply): wantsReply

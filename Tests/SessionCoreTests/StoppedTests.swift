@@ -339,6 +339,94 @@ struct BreakpointSessionTests {
         #expect(conversation.worker(.done) == [.says("OK")])
     }
 
+    /// A session whose client has put this breakpoint in and taken it out again.
+    private func conversation(inserting insertion: String) -> Conversation {
+        var conversation = Conversation.stopped()
+        #expect(conversation.client(insertion).count == 1)
+        #expect(conversation.worker(.done) == [.says("OK")])
+        #expect(conversation.client(insertion.lowercased()) == [.says("OK")])
+        return conversation
+    }
+
+    @Test(arguments: ["Z0,401130,1", "Z1,401130,1", "Z2,401130,4", "Z4,401130,4"])
+    func `what is put back before the guest goes on has never been out`(insertion: String) {
+        var conversation = conversation(inserting: insertion)
+        #expect(conversation.client(insertion) == [.says("OK")])
+        #expect(conversation.client("vCont;c") == [.sendToWorker(.resume(.continue))])
+    }
+
+    @Test(arguments: ["Z0,401000,1", "Z1,401000,1"])
+    func `a step from a breakpoint that is out for it costs one request`(insertion: String) {
+        var conversation = conversation(inserting: insertion)
+        #expect(conversation.client("vCont;s:1") == [.sendToWorker(.resume(.step))])
+        #expect(
+            conversation.worker(.stopped(.example(.stepped))) == [.says("T05" + expedited)])
+        #expect(conversation.client(insertion) == [.says("OK")])
+        #expect(conversation.client("vCont;c") == [.sendToWorker(.resume(.continue))])
+    }
+
+    @Test(arguments: ["vCont;c", "vCont;r401000,401010", "m5000,1", "M5000,1:00", "D"])
+    func `what was stepped from and stays out goes with the next other request`(_ next: String) {
+        var conversation = conversation(inserting: "Z0,401000,1")
+        #expect(conversation.client("vCont;s:1") == [.sendToWorker(.resume(.step))])
+        #expect(
+            conversation.worker(.stopped(.example(.stepped))) == [.says("T05" + expedited)])
+        let removal = DebugSession.Action.sendToWorker(
+            .removeBreakpoint(.software, .init(0x40_1000)))
+        #expect(conversation.client(next).first == removal)
+    }
+
+    @Test(arguments: ["Z0,401130,1", "Z2,401000,4"])
+    func `a step elsewhere goes without what is out`(insertion: String) {
+        var conversation = conversation(inserting: insertion)
+        #expect(conversation.client("vCont;s:1").count == 2)
+        #expect(conversation.worker(.done) == [])
+        #expect(
+            conversation.worker(.stopped(.example(.stepped))) == [.says("T05" + expedited)])
+        #expect(conversation.client(insertion).count == 1)
+    }
+
+    @Test func `what was never put in, or is gone, is put in by the worker`() {
+        var conversation = Conversation.stopped()
+        let insertion = DebugSession.Action.sendToWorker(
+            .insertBreakpoint(.software, .init(0x40_1130)))
+        #expect(conversation.client("z0,401130,1") == [.says("OK")])
+        #expect(conversation.client("Z0,401130,1") == [Self.removal, insertion])
+        #expect(conversation.worker(.done) == [])
+        #expect(conversation.worker(.refused(.notMapped)) == [.says("E0e")])
+        #expect(conversation.client("z0,401130,1") == [.says("OK")])
+        #expect(conversation.client("Z0,401130,1") == [Self.removal, insertion])
+        #expect(conversation.worker(.done) == [])
+        #expect(conversation.worker(.done) == [.says("OK")])
+        // Another kind at the same place is another breakpoint.
+        #expect(conversation.client("z0,401130,1") == [.says("OK")])
+        #expect(conversation.client("Z1,401130,1").count == 2)
+    }
+
+    @Test func `a guest that is loaded anew has no breakpoints`() {
+        var conversation = conversation(inserting: "Z0,401130,1")
+        #expect(conversation.client("Z0,401130,1") == [.says("OK")])
+        #expect(conversation.client("vRun;") == [.sendToWorker(.restartGuest)])
+        #expect(conversation.worker(.done) == [])
+        #expect(conversation.worker(.stopped(.example)).count == 1)
+        #expect(conversation.client("z0,401130,1") == [.says("OK")])
+        #expect(conversation.client("Z0,401130,1").count == 2)
+    }
+
+    @Test func `the next client begins with no breakpoints`() {
+        var conversation = conversation(inserting: "Z0,401130,1")
+        #expect(conversation.client("D").count == 2)
+        #expect(conversation.worker(.done) == [])
+        #expect(conversation.worker(.done).first == .says("OK"))
+        #expect(conversation.happens(.clientLost).isEmpty == false)
+        #expect(conversation.happens(.clientConnected).isEmpty)
+        #expect(conversation.client("?").contains(.sendToWorker(.attach)))
+        #expect(conversation.worker(.attached(.example)) == [])
+        #expect(!conversation.worker(.stopped(.example)).isEmpty)
+        #expect(conversation.client("z0,401130,1") == [.says("+$OK#9a")])
+        #expect(conversation.client("Z0,401130,1").count == 3)
+    }
+
     @Test func `a removal that the worker refuses is logged`() {
         var conversation = Conversation.stopped()
         #expect(conversation.client("z0,401130,1") == [.says("OK")])
@@ -352,10 +440,13 @@ struct BreakpointSessionTests {
 
     @Test func `a client that takes out very many at once waits for the worker`() {
         var conversation = Conversation.stopped()
-        for _ in 0..<16 { #expect(conversation.client("z0,401130,1") == [.says("OK")]) }
-        #expect(
-            conversation.client("z0,401130,1")
-                == [DebugSession.Action](repeating: Self.removal, count: 17))
+        for address in 0..<16 {
+            #expect(conversation.client("z0,\(address),1") == [.says("OK")])
+        }
+        // The same once more is nothing new.
+        #expect(conversation.client("z0,0,1") == [.says("OK")])
+        let actions = conversation.client("z0,401130,1")
+        #expect(actions.count == 17 && actions.last == Self.removal)
         for _ in 0..<16 { #expect(conversation.worker(.done) == []) }
         #expect(conversation.worker(.done) == [.says("OK")])
     }
