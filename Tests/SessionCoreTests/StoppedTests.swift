@@ -413,18 +413,16 @@ struct BreakpointSessionTests {
         #expect(conversation.client("Z0,401130,1").count == 2)
     }
 
-    @Test func `the next client begins with no breakpoints`() {
+    @Test func `the next session begins with no breakpoints`() {
         var conversation = conversation(inserting: "Z0,401130,1")
         #expect(conversation.client("D").count == 2)
         #expect(conversation.worker(.done) == [])
-        #expect(conversation.worker(.done).first == .says("OK"))
-        #expect(conversation.happens(.clientLost).isEmpty == false)
-        #expect(conversation.happens(.clientConnected).isEmpty)
+        #expect(conversation.worker(.done).contains(.says("OK")))
         #expect(conversation.client("?").contains(.sendToWorker(.attach)))
-        #expect(conversation.worker(.attached(.example)) == [])
-        #expect(!conversation.worker(.stopped(.example)).isEmpty)
-        #expect(conversation.client("z0,401130,1") == [.says("+$OK#9a")])
-        #expect(conversation.client("Z0,401130,1").count == 3)
+        conversation.worker(.attached(.example))
+        conversation.worker(.stopped(.example))
+        #expect(conversation.client("z0,401130,1") == [.says("OK")])
+        #expect(conversation.client("Z0,401130,1").count == 2)
     }
 
     @Test func `a removal that the worker refuses is logged`() {
@@ -457,7 +455,7 @@ struct BreakpointSessionTests {
         #expect(
             conversation.client("D") == [Self.removal, .sendToWorker(.detach(.asConfigured))])
         #expect(conversation.worker(.done) == [])
-        #expect(conversation.worker(.done).first == .says("OK"))
+        #expect(conversation.worker(.done).contains(.says("OK")))
     }
 
     @Test func `what a removal is answered with must be an answer to a removal`() {
