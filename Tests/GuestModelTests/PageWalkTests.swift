@@ -107,11 +107,11 @@ struct PageWalkTests {
         #expect(gate.handler.rawValue == 0xFFFF_8000_1234_5678)
         #expect(gate.selector == 8)
         #expect(gate.clearsInterruptFlag)
-        #expect(frame == 0x7FF0 - 48)
+        #expect(frame == UInt64(0x7FF0 - 48))
         let (other, interruptStack) = try #require(findGate(low: 0x1234_8F03_0008_5678))
         #expect(other.stackIndex == 3)
         #expect(!other.clearsInterruptFlag)
-        #expect(interruptStack == 0xBABE_CAF0 - 48)
+        #expect(interruptStack == UInt64(0xBABE_CAF0 - 48))
     }
 
     @Test(arguments: [
