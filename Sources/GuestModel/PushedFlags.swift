@@ -8,8 +8,10 @@
 package enum PushedFlags {
     /// The most that one instruction has.
     package static let instructionBytesMax: UInt64 = 15
+    /// The bit that a step sets.
+    package static let trapFlag: UInt64 = 1 << 8
 
-    /// The place, if there is one, after a step from `before` that ended at `now`.
+    /// The place, if there is one, after a step of 64-bit code from `before` that ended at `now`.
     ///
     /// A step may end anywhere in the handler of an exception, as long as that works on the stack that it
     /// began with. Only code of the handler's own ring is looked for. `code` gives the bytes of the
@@ -17,24 +19,21 @@ package enum PushedFlags {
     package static func address(
         since before: VCPUState, now: VCPUState, memory: some PhysicalMemory, code: () -> [UInt8]
     ) -> GuestVirtualAddress? {
-        guard now.general.rip &- before.general.rip > instructionBytesMax else {
-            // Nearly every step leads to the next instruction, and few of those push so much.
-            let pushed = before.general.rsp &- now.general.rsp
-            guard pushed == 8 || pushed == 2, pushesFlags(code()) else { return nil }
-            return GuestVirtualAddress(now.general.rsp)
-        }
-        // Calls, returns and jumps stay near.
-        let movement = now.general.rsp &- before.general.rsp &+ 8
-        guard movement > 16 else { return nil }
-        return exceptionFrame(since: before, now: now, memory: memory).map {
-            GuestVirtualAddress($0 &+ 16)
+        let isNear = now.general.rip &- before.general.rip <= instructionBytesMax
+        let pushed = before.general.rsp &- now.general.rsp
+        switch pushed {
+        // Nearly every step.
+        case 0 where isNear: return nil
+        case 2 where isNear, 8 where isNear:
+            return pushesFlags(code()) ? GuestVirtualAddress(now.general.rsp) : nil
+        default: return flagsInFrame(since: before, now: now, memory: memory)
         }
     }
 
-    /// Where RIP, CS, RFLAGS, RSP and SS of the instruction of `before` are.
-    private static func exceptionFrame(
+    /// In the words that an exception of the instruction of `before` has pushed.
+    private static func flagsInFrame(
         since before: VCPUState, now: VCPUState, memory: some PhysicalMemory
-    ) -> UInt64? {
+    ) -> GuestVirtualAddress? {
         func word(_ address: UInt64) -> UInt64? {
             readVirtualUInt64(
                 at: GuestVirtualAddress(address), system: now.system, memory: memory)
@@ -44,16 +43,20 @@ package enum PushedFlags {
                 stackIndex, interrupting: before.general.rsp, system: now.system, memory: memory)
             guard let frame = top.map({ $0 &- 5 * 8 }),
                 frame &- now.general.rsp <= handlerStackBytesMax,
-                // An instruction that repeats itself, or a trap, leaves RIP elsewhere than it was.
+                // A trap leaves RIP behind the instruction.
                 let rip = word(frame), rip &- before.general.rip <= instructionBytesMax,
                 word(frame &+ 8) == UInt64(before.system.cs.selector),
+                let flags = word(frame &+ 16), flags >> 32 == 0, flags & stepFlags == stepFlags,
                 word(frame &+ 24) == before.general.rsp,
                 word(frame &+ 32) == UInt64(before.system.ss.selector)
             else { continue }
-            return frame
+            return GuestVirtualAddress(frame &+ 16)
         }
         return nil
     }
+
+    /// What all flags have that a CPU pushes in a step: the trap flag, and bit 1.
+    private static let stepFlags = trapFlag | 2
 
     /// What a handler may have pushed itself; beyond, it is on another stack.
     private static let handlerStackBytesMax: UInt64 = 1 << 16

@@ -206,7 +206,7 @@ extension DebugSession {
 
     /// Sends `request` behind the removals that waited for it.
     mutating func tellWorker(_ request: DebugRequest) {
-        let due = removals.release(for: request, rip: stoppedGuest?.state.general.rip)
+        let due = removals.release(for: request)
         unansweredRemovals += due.count
         actions += (due + [request]).map(Action.sendToWorker)
     }

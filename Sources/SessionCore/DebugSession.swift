@@ -74,7 +74,7 @@ package struct DebugSession: Sendable {
     /// The request that the worker has not answered yet.
     var outstanding: OutstandingRequest?
     var removals = HeldRemovals()
-    /// Removals that went out and whose replies come ahead of any other.
+    /// Removals that went out, whose replies come ahead of the one to `outstanding`.
     var unansweredRemovals = 0
     /// A detach that must wait for the reply to `outstanding`.
     var plannedDetach: PlannedDetach?

@@ -1,11 +1,10 @@
-import GuestModel
 import WireProtocol
 
 /// Breakpoints and watchpoints that the client has taken out and the worker still has.
 ///
 /// gdb takes all of them out at each stop and puts them back before the guest goes on. The guest stands
 /// meanwhile, and what is shown of its memory never has a breakpoint in it: so the worker need not hear of
-/// what is put back, and of the rest it hears ahead of the request that follows.
+/// what is put back, and of the rest it hears ahead of a request for which it matters.
 struct HeldRemovals: Hashable, Sendable {
     /// A client that takes out more at once waits for the worker.
     private static let countMax = 16
@@ -39,18 +38,28 @@ struct HeldRemovals: Hashable, Sendable {
         return true
     }
 
-    /// What the worker has to hear ahead of `request`, with the guest at `rip`.
-    mutating func release(for request: DebugRequest, rip: UInt64?) -> [DebugRequest] {
-        // A step goes over a breakpoint where the guest stands, and is over before it can meet it again.
-        let isKept = { (removal: DebugRequest) in
-            guard request == .resume(.step), case .removeBreakpoint(_, let address) = removal else {
-                return false
-            }
-            return address.rawValue == rip
-        }
-        let due = held.filter { !isKept($0) }
-        held.removeAll { !isKept($0) }
+    /// What the worker has to hear ahead of `request`.
+    mutating func release(for request: DebugRequest) -> [DebugRequest] {
+        guard request.needsRemovals else { return [] }
+        let due = held
+        held = []
         inserted.subtract(due)
         return due
+    }
+}
+
+extension DebugRequest {
+    /// Whether a breakpoint that is still in would make a difference.
+    fileprivate var needsRemovals: Bool {
+        switch self {
+        case .resume, .writeMemory, .writePhysicalMemory, .writeRegisters, .writeState,
+            .insertBreakpoint, .removeBreakpoint, .insertWatchpoint, .removeWatchpoint, .inspect:
+            true
+        case .readMemory, .readPhysicalMemory, .readExtendedState, .describeRegion: false
+        // The worker takes all of them out itself.
+        case .attach, .detach, .restartGuest: false
+        // The guest runs, and nothing was taken out since.
+        case .interrupt: false
+        }
     }
 }

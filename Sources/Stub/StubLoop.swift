@@ -278,7 +278,8 @@ struct StubLoop: ~Copyable {
         message.encode(into: &request)
         switch send(descriptors.worker, request) {
         case .bytes: break
-        // One request is outstanding, so a full socket means that the worker reads no more.
+        // One request is outstanding, with a few ahead of it: a full socket means that the worker reads
+        // no more.
         case .full, .ended: loseWorker()
         }
     }

@@ -4,7 +4,8 @@ package import GuestModel
 ///
 /// Each one waits for the reply to the last; no request comes in between, not even `detach`. Where the
 /// reply is followed by an event (`attach`), or the event is all there is (`resume`), only `detach`
-/// may come before it and, after `resume`, `interrupt`.
+/// may come before it and, after `resume`, `interrupt`. Removals wait for nothing: as many as sixteen may
+/// come right ahead of another request, and are answered ahead of it.
 package enum DebugRequest: WireMessage, Hashable {
     /// A client is there: halt the guest. Reply `attached`, then `stopped` or `ended`.
     case attach

@@ -68,7 +68,8 @@ final class DebugLink {
 
     /// Sends a reply; false when the connection is of no use any more.
     ///
-    /// One request is outstanding at a time, so a full socket means a stub that does not read.
+    /// One request is outstanding at a time, with a few ahead of it: a full socket means a stub that does
+    /// not read.
     func send(_ reply: DebugReply) -> Bool {
         guard let connection else { return false }
         reply.encode(into: &frame)

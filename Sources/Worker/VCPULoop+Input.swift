@@ -19,7 +19,7 @@ extension VCPULoop {
         } else if waiting.isReadable(1) || waiting.isReadable(2) {
             _ = serveAll()
         } else {
-            // One request is outstanding at a time: looking for a second one is a call for nothing.
+            // Mostly one request is outstanding: looking for a second one is a call for nothing.
             _ = serveOneRequest()
         }
         releaseIfWaitedLongEnough()

@@ -43,39 +43,17 @@ extension VCPULoop {
 
     /// Executes one instruction of the guest's own, with all page faults that belong to it.
     func step() {
-        let before = guest.state
+        let before = guest.state.general
         // An instruction touches few pages; one that faults for ever is shown where it is.
         for _ in 0..<Self.faultsMax {
             executeOneInstruction()
-            clearPushedTrapFlag(since: before)
-            guard let fault = pageFault(since: before.general), finish(fault) == .back else {
+            guard let fault = pageFault(since: before), finish(fault) == .back else {
                 return
             }
         }
     }
 
     private static let faultsMax = 16
-
-    /// Takes our trap flag out of the flags that the CPU has pushed meanwhile; one of the guest's own
-    /// stays.
-    private func clearPushedTrapFlag(since before: VCPUState) {
-        guard guest.vcpu.stepsByTrapFlag, before.general.rflags & Self.trapFlag == 0 else { return }
-        let address = PushedFlags.address(since: before, now: guest.state, memory: guest.memory) {
-            shownMemory(
-                at: .init(before.general.rip), byteCount: Int(PushedFlags.instructionBytesMax))
-        }
-        // PUSHF may push 16 bits; these are the higher eight of them.
-        guard let address,
-            let place = guest.physicalAddress(of: .init(address.rawValue &+ 1)),
-            let flags = guest.memory.readUInt8(at: place)
-        else { return }
-        let cleared = flags & ~UInt8(Self.trapFlag >> 8)
-        guard cleared != flags else { return }
-        // It was read a moment ago, so it has memory and the write cannot fail.
-        _ = guest.memory.write([cleared].span, at: place)
-    }
-
-    private static let trapFlag: UInt64 = 1 << 8
 
     private func word(at address: UInt64) -> UInt64? {
         readVirtualUInt64(

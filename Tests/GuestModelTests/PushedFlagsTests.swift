@@ -31,10 +31,10 @@ struct PushedFlagsTests {
 
     /// RIP, CS, RFLAGS, RSP and SS, as the CPU pushes them below `top`.
     private func push(
-        below top: UInt64, rip: UInt64 = instruction, cs: UInt64 = 8, rsp: UInt64 = stack,
-        ss: UInt64 = 16
+        below top: UInt64, rip: UInt64 = instruction, cs: UInt64 = 8, flags: UInt64 = 0x102,
+        rsp: UInt64 = stack, ss: UInt64 = 16
     ) {
-        for (index, word) in [rip, cs, 0x102, rsp, ss].enumerated() {
+        for (index, word) in [rip, cs, flags, rsp, ss].enumerated() {
             Self.put(word, at: top - 40 + 8 * UInt64(index), memory)
         }
     }
@@ -74,6 +74,10 @@ struct PushedFlagsTests {
         #expect(find(rsp: rsp) == nil)
         push(below: Self.stack, cs: 0x10)
         #expect(find(rsp: rsp) == nil)
+        for flags: UInt64 in [0x100, 0x2, 0x1_0000_0102] {
+            push(below: Self.stack, flags: flags)
+            #expect(find(rsp: rsp) == nil)
+        }
         push(below: Self.stack, rsp: Self.stack - 8)
         #expect(find(rsp: rsp) == nil)
         push(below: Self.stack, ss: 0x18)
@@ -89,10 +93,24 @@ struct PushedFlagsTests {
         #expect(find(rsp: Self.stack - 8 + offset) == nil)
     }
 
-    @Test func `a frame above the stack pointer, or far below it, is nobody's`() {
+    @Test func `a frame below the stack pointer, or far above it, is nobody's`() {
         push(below: Self.stack)
         #expect(find(rsp: Self.stack - 32) == nil)
         #expect(find(rsp: Self.stack &- 0x20000) == nil)
+    }
+
+    @Test func `what an earlier exception of the same instruction has left hides nothing`() {
+        push(below: Self.stack, flags: 0x2)
+        push(below: Self.interruptStack)
+        #expect(find(rsp: Self.stack - 48) == Self.interruptStack - 24)
+    }
+
+    @Test func `a handler may lie right behind the instruction, or work where the stack was`() {
+        push(below: Self.stack)
+        #expect(find(rip: Self.instruction + 2, rsp: Self.stack - 40) == Self.stack - 24)
+        Self.put(Self.stack + 40, at: 0x8000 + 0x24, memory)
+        push(below: Self.stack + 32)
+        #expect(find(rsp: Self.stack - 8) == Self.stack + 8)
     }
 
     @Test func `an interrupt stack that is not to be read has no frame`() {
@@ -106,7 +124,7 @@ struct PushedFlagsTests {
 
     @Test(
         arguments: [
-            ([0x9C], 8), ([0x66, 0x9C], 2), ([0x48, 0x9C], 8), ([0x2E, 0xF3, 0x66, 0x4F, 0x9C], 2),
+            ([0x9C], 8), ([0x66, 0x9C], 2), ([0x48, 0x9C], 8), ([0x2E, 0xF3, 0x66, 0x46, 0x9C], 2),
         ] as [([UInt8], UInt64)])
     func `PUSHF has pushed at the stack pointer`(code: [UInt8], byteCount: UInt64) {
         let rsp = Self.stack - byteCount

@@ -229,7 +229,7 @@ struct ProtocolRuleTests {
     // MARK: 7: an inserted breakpoint is the worker's; gdb takes it out and in at each stop.
 
     @Test
-    func `rule 7: each insertion and removal reaches the worker, a removal with what follows`() {
+    func `rule 7: each insertion reaches the worker, each removal with what follows`() {
         var conversation = Conversation.stopped()
         let address = GuestVirtualAddress(0x40_1001)
         for _ in 0..<3 {

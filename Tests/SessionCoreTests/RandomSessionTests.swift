@@ -15,6 +15,109 @@ struct RandomSessionTests {
     }
 }
 
+/// A client that asks one thing at a time, and a worker that answers at once.
+struct RandomBreakpointTests {
+    @Test(arguments: 1...8)
+    func `whenever the guest goes on it has the breakpoints that the client was told of`(
+        seed: UInt64
+    ) {
+        var game = BreakpointGame(seed: seed)
+        for _ in 0..<1000 { game.move() }
+        #expect(game.mistakes == [])
+        #expect(game.resumeCount > 100)
+    }
+}
+
+private struct BreakpointGame {
+    private var session = DebugSession(identity: TargetIdentity(process: 0x40_0001))
+    private var random: SeededGenerator
+    /// What there is, by the request that takes it out.
+    private var worker: Set<DebugRequest> = []
+    private var client: Set<DebugRequest> = []
+    private(set) var resumeCount = 0
+    private(set) var mistakes: [String] = []
+
+    init(seed: UInt64) {
+        random = SeededGenerator(state: seed)
+        take(session.handle(.clientConnected, now: 1))
+        _ = ask("QStartNoAckMode")
+        _ = ask("?")
+    }
+
+    mutating func move() {
+        let number = Int.random(in: 0..<30, using: &random)
+        let address = 0x40_1000 + UInt64.random(in: 0..<12, using: &random)
+        let place = String(address, radix: 16)
+        let breakpoint = DebugRequest.removeBreakpoint(
+            Bool.random(using: &random) ? .software : .hardware, .init(address))
+        let type = breakpoint == .removeBreakpoint(.software, .init(address)) ? 0 : 1
+        switch number {
+        case 0..<12: if ask("Z\(type),\(place),1") == "OK" { client.insert(breakpoint) }
+        case 12..<20: if ask("z\(type),\(place),1") == "OK" { client.remove(breakpoint) }
+        case 20..<22: _ = ask("m5000,1")
+        case 22: _ = ask("M5000,1:00")
+        case 23: _ = ask("qRcmd,737461747573")
+        case 24..<26: _ = ask("vCont;c")
+        case 26..<28: _ = ask("vCont;s:1")
+        case 28: if ask("vRun;").hasPrefix("T") { client = [] }
+        default:
+            if ask("D") == "OK" { client = [] }
+            _ = ask("?")
+        }
+    }
+
+    private mutating func ask(_ body: String) -> String {
+        let bytes = Array(frame(body).utf8)
+        return take(session.receive(bytes, count: bytes.count, now: 1))
+    }
+
+    /// Does what the session wants, and what follows from that; the body of the last packet.
+    @discardableResult
+    private mutating func take(_ actions: [DebugSession.Action]) -> String {
+        var actions = actions[...]
+        var answer = ""
+        while let action = actions.popFirst() {
+            switch action {
+            case .sendToWorker(let request):
+                for reply in replies(to: request) {
+                    actions += session.handle(.workerSaid(reply), now: 1)
+                }
+            case .sendToClient(let bytes):
+                let text = String(decoding: bytes, as: UTF8.self)
+                answer = String(text.drop { $0 == "+" }.dropFirst().prefix { $0 != "#" })
+            case .log(.error, let text): mistakes.append(text)
+            case .closeWorker, .exit, .closeClient: mistakes.append("\(action)")
+            case .log, .reportAttached, .reportDetached: break
+            }
+        }
+        return answer
+    }
+
+    private mutating func replies(to request: DebugRequest) -> [DebugReply] {
+        switch request {
+        case .attach: return [.attached(.example), .stopped(.example)]
+        case .insertBreakpoint(let kind, let address):
+            guard worker.count < 6 else { return [.refused(.noFreeDebugRegister)] }
+            worker.insert(.removeBreakpoint(kind, address))
+        case .removeBreakpoint: worker.remove(request)
+        case .resume:
+            resumeCount += 1
+            if worker != client { mistakes.append("\(worker) and not \(client)") }
+            return [.stopped(.example(.stepped))]
+        case .restartGuest:
+            worker = []
+            return [.done, .stopped(.example)]
+        case .detach: worker = []
+        case .readMemory: return [.memory([0])]
+        case .inspect: return [.report("a line\n")]
+        case .readExtendedState: return [.extendedState(.example)]
+        case .writeMemory: break
+        default: mistakes.append("\(request)")
+        }
+        return [.done]
+    }
+}
+
 /// One session, its worker and its clients, with everything that must hold noted when it does not.
 private struct RandomGame {
     private var session = DebugSession(identity: TargetIdentity(process: 0x40_0001))
@@ -127,6 +230,7 @@ private struct RandomGame {
             .insertWatchpoint:
             say(Bool.random(using: &random) ? .done : .refused(.notMapped))
         case .removeBreakpoint, .removeWatchpoint:
+            if isRunning { mistakes.append("a breakpoint taken out of a running guest") }
             let reply: DebugReply = Bool.random(using: &random) ? .done : .refused(.notMapped)
             take(session.handle(.workerSaid(reply), now: now))
         case .readExtendedState: say(.extendedState(.example))

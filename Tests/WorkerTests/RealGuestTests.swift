@@ -136,18 +136,21 @@ extension VCPULoopTests {
         func `a step leaves data that looks like an exception frame as it was`(
             driver: RealDriver
         ) throws {
-            // call over 32 bytes; nop
-            let code: [UInt8] = [0xE8, 0x20, 0, 0, 0] + [UInt8](repeating: 0x90, count: 40)
+            // jmp over 32 bytes; nop
+            let code: [UInt8] = [0xE9, 0x20, 0, 0, 0] + [UInt8](repeating: 0x90, count: 40)
             let session = try GuestSession(NopMachine.image(code), on: driver)
             let stack = (session.state.general.rsp & ~0xFFF) - 0x200
-            // Below the return address: a selector, flags with the trap flag, the stack pointer.
-            let data = [0, 0x1D00, stack, 0x77].flatMap(\.littleEndianBytes)
-            try #expect(session.stub.ask(.writeMemory(.init(stack), data)) == .done)
+            // What an exception of the jump would push, and where.
+            let system = session.state.system
+            let data = [
+                Self.start, UInt64(system.cs.selector), 0x102, stack, UInt64(system.ss.selector),
+            ].flatMap(\.littleEndianBytes)
+            try #expect(session.stub.ask(.writeMemory(.init(stack - 40), data)) == .done)
             session.state.general.rsp = stack
             try #expect(session.go(to: Self.start) == .done)
             try #expect(session.resume(.step) == .stepped)
             #expect(session.rip == Self.start + 0x25)
-            try #expect(session.read(stack, 32) == data)
+            try #expect(session.read(stack - 40, 40) == data)
         }
 
         // MARK: Breakpoints
