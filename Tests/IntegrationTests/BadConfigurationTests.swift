@@ -119,6 +119,25 @@ extension IntegrationTests {
             #expect(text.contains("/nonexistent/sandboxes.json"))
         }
 
+        @Test(arguments: ["guest", "symbols"])
+        func `a file that the configuration names and nobody can open ends the check with 66`(
+            key: String
+        ) throws {
+            let folder = try RunningSupervisor.makeFolder()
+            defer { try? FileManager.default.removeItem(atPath: folder) }
+            let path = folder + "/named.json"
+            var entry = SandboxEntry("a", "counter", port: try RunningSupervisor.freePort())
+            if key == "guest" {
+                entry.guest = "/nonexistent/guest"
+            } else {
+                entry.symbols = "/nonexistent/symbols"
+            }
+            try RunningSupervisor.configuration([entry]).write(to: URL(fileURLWithPath: path))
+            let (code, text) = try check(path, ["--check"])
+            #expect(code == 66, "\(text)")
+            #expect(text.contains("/nonexistent/\(key)"), "\(text)")
+        }
+
         @Test
         func `a good file passes the check and starts nothing`() throws {
             let folder = try RunningSupervisor.makeFolder()

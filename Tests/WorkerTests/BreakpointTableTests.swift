@@ -53,6 +53,28 @@ struct BreakpointTableTests {
         #expect(try bytes(table, guest, at: start) == [0x55, 0x90, 0xF4])
     }
 
+    @Test func `a session has 1024 software breakpoints, and one more is refused`() throws {
+        let machine = NopMachine(capabilities: .complete)
+        let image = NopMachine.image([UInt8](repeating: 0x90, count: 1025))
+        let guest = try Guest(
+            machine, image: image.span, settings: .plain, inputs: GuestInputs(seed: 0))
+        var table = BreakpointTable()
+        func address(_ index: UInt64) -> GuestVirtualAddress { .init(start.rawValue + index) }
+        for index: UInt64 in 0..<1024 {
+            try table.insert(.software, at: address(index), in: guest)
+        }
+        #expect(throws: DebugRefusal.tooManyBreakpoints) {
+            try table.insert(.software, at: address(1024), in: guest)
+        }
+        #expect(machine.byte(at: address(1023)) == 0xCC)
+        #expect(machine.byte(at: address(1024)) == 0x90)
+        // One that is there already is none more.
+        try table.insert(.software, at: start, in: guest)
+        try table.remove(.software, at: start, in: guest)
+        try table.insert(.software, at: address(1024), in: guest)
+        #expect(machine.byte(at: address(1024)) == 0xCC)
+    }
+
     @Test func `a byte written over a breakpoint is there when it goes`() throws {
         let guest = try guest()
         var table = BreakpointTable()

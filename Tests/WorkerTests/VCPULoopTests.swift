@@ -153,6 +153,21 @@ private let watched: Watchpoint = {
             session.read(session.state.general.rsp) == [0xFF, UInt8(flags >> 8), 0, 0, 0, 0, 0, 0])
     }
 
+    @Test func `an int3 of the guest's own that nobody waits for is a crash where it comes out`()
+        throws
+    {
+        let bench = try WorkerBench()
+        bench.start([0x90, 0xCC, 0xF4])
+        while true {
+            guard case .state(let state, let text) = try bench.notice(), state != .running else {
+                continue
+            }
+            #expect(state == .failed)
+            #expect(text.contains("int3 without a debugger"), "\(text)")
+            return
+        }
+    }
+
     @Test func `a range step ends at the end of its range`() throws {
         let bench = try WorkerBench()
         let stub = try bench.connectStub()
