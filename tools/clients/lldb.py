@@ -9,9 +9,9 @@ from steps import Interrupted, Signal, Step
 WATCHPOINTS = "data watchpoints"
 # Without it a driver shows no registers of x87 and SSE, and what it reads with them.
 SSE = "SSE in ring 0"
-STOPPED = r"stop reason = |Process \d+ exited|^error: "
-# These come back at once, and the stop is told later.
-RESUMING = re.compile(r"(continue|next|step|stepi|finish|gdb-remote .*|process kill)$")
+STOPPED = r"stop reason = |Process \d+ exited|Process \d+ detached|^error: "
+# These come back at once, and what became of the guest is told later.
+RESUMING = re.compile(r"(continue|next|step|stepi|finish|gdb-remote .*|process kill|detach)$")
 
 
 class LLDB(Prompt):

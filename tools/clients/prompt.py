@@ -60,9 +60,14 @@ class Prompt:
         self.terminal.wait_for(self.mark, seconds, start)
 
     def said(self, start):
-        lines = self.terminal.output[start:].splitlines()
-        return "\n".join(line for line in lines if MARK not in line
-                         and self.mark_command not in line and line.strip() not in self.noise)
+        lines = []
+        for line in self.terminal.output[start:].splitlines():
+            # What is typed ahead is shown wherever the output is at that moment.
+            kept = line.replace(self.mark_command, "")
+            if MARK in kept or kept != line and not kept.strip() or kept.strip() in self.noise:
+                continue
+            lines.append(kept)
+        return "\n".join(lines)
 
     def recover(self):
         """Back to the prompt after a command that did not come back; false when that fails."""

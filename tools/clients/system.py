@@ -111,7 +111,8 @@ class Supervisor:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise Failure("the supervisor ended: " + self.log())
-            if f"-> {state}" in self.log():
+            # The guests start before the control socket is there.
+            if f"-> {state}" in self.log() and self.socket.exists():
                 return
             time.sleep(0.01)
         raise Failure(f"the guest is not {state}: {self.log()}")
