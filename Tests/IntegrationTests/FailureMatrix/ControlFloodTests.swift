@@ -97,6 +97,7 @@ extension IntegrationTests {
             try RunningSupervisor.with([SandboxEntry("a", "counter", startup: "run")]) {
                 supervisor in
                 try supervisor.waitForEvent("a", "sandbox.state", containing: "-> running")
+                supervisor.waitForControlSocket()
                 let client = try RSPClient(.path(supervisor.socket))
                 let start = ContinuousClock.now
                 client.send(raw: Array(slowness.rawValue.utf8))

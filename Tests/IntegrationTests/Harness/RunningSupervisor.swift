@@ -273,7 +273,7 @@ final class RunningSupervisor {
     // MARK: - Control
 
     /// The sandboxes start before the control socket is there.
-    private func waitForControlSocket() {
+    func waitForControlSocket() {
         let path = socket
         let deadline = Deadline.after(.seconds(10))
         while access(path, F_OK) != 0, program.reap() == nil, !deadline.isOver { poll(nil, 0, 1) }
