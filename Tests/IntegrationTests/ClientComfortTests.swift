@@ -91,6 +91,20 @@ extension IntegrationTests {
         }
 
         @Test(arguments: Driver.present)
+        func `run begins the guest anew in the worker that it has`(driver: Driver) throws {
+            let text = try debug(
+                driver,
+                [
+                    "break tick", "continue", "continue", "continue", "print ticks", "run",
+                    "print ticks", "continue", "print ticks", "detach",
+                ], target: "extended-remote", file: image.path)
+            #expect(text.contains("$1 = 2"), "\(text)")
+            #expect(text.contains("$2 = 0"), "\(text)")
+            #expect(text.contains("$3 = 1"), "\(text)")
+            #expect(text.contains("detached"), "\(text)")
+        }
+
+        @Test(arguments: Driver.present)
         func `extended-remote attaches to what is there`(driver: Driver) throws {
             let text = try debug(
                 driver, ["break tick", "continue", "bt 1", "detach"], target: "extended-remote",
