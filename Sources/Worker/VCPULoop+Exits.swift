@@ -33,33 +33,12 @@ extension VCPULoop {
         return .handled
     }
 
-    /// Reads the registers after the guest has run.
+    /// Reads the registers after the guest has run; of a step nothing stays behind in its memory.
     func refresh() throws(HypervisorError) {
         let before = guest.state
         try guest.refreshState()
         exits.note(rip: rip)
         if runMode == .step { clearPushedTrapFlag(since: before) }
-    }
-
-    /// Takes our trap flag out of the flags that the CPU has pushed in a step; one of the guest's own
-    /// stays.
-    private func clearPushedTrapFlag(since before: VCPUState) {
-        guard guest.vcpu.stepsByTrapFlag, before.general.rflags & PushedFlags.trapFlag == 0 else {
-            return
-        }
-        let address = PushedFlags.address(since: before, now: guest.state, memory: guest.memory) {
-            shownMemory(
-                at: .init(before.general.rip), byteCount: Int(PushedFlags.instructionBytesMax))
-        }
-        // PUSHF may push 16 bits; these are the higher eight of them.
-        guard let address,
-            let place = guest.physicalAddress(of: .init(address.rawValue &+ 1)),
-            let flags = guest.memory.readUInt8(at: place)
-        else { return }
-        let cleared = flags & ~UInt8(PushedFlags.trapFlag >> 8)
-        guard cleared != flags else { return }
-        // It was read a moment ago, so it has memory and the write cannot fail.
-        _ = guest.memory.write([cleared].span, at: place)
     }
 
     private func handlePort(_ port: UInt16, size: UInt8, value: UInt32) throws(HypervisorError) {

@@ -55,6 +55,27 @@ extension VCPULoop {
 
     private static let faultsMax = 16
 
+    /// Takes our trap flag out of the flags that the CPU has pushed in a step; one of the guest's own
+    /// stays.
+    func clearPushedTrapFlag(since before: VCPUState) {
+        guard guest.vcpu.stepsByTrapFlag, before.general.rflags & PushedFlags.trapFlag == 0 else {
+            return
+        }
+        let address = PushedFlags.address(since: before, now: guest.state, memory: guest.memory) {
+            shownMemory(
+                at: .init(before.general.rip), byteCount: Int(PushedFlags.instructionBytesMax))
+        }
+        // PUSHF may push 16 bits; these are the higher eight of them.
+        guard let address,
+            let place = guest.physicalAddress(of: .init(address.rawValue &+ 1)),
+            let flags = guest.memory.readUInt8(at: place)
+        else { return }
+        let cleared = flags & ~UInt8(PushedFlags.trapFlag >> 8)
+        guard cleared != flags else { return }
+        // It was read a moment ago, so it has memory and the write cannot fail.
+        _ = guest.memory.write([cleared].span, at: place)
+    }
+
     private func word(at address: UInt64) -> UInt64? {
         readVirtualUInt64(
             at: GuestVirtualAddress(address), system: guest.state.system, memory: guest.memory)

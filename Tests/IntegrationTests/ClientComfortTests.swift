@@ -1,3 +1,4 @@
+import ControlAPI
 import Foundation
 import GuestModel
 import Testing
@@ -17,8 +18,11 @@ extension IntegrationTests {
             let port = try RunningSupervisor.freePort()
             return try RunningSupervisor.with([SandboxEntry("a", guest, on: driver, port: port)]) {
                 try $0.waitForHeldGuest("a")
+                let worker = try $0.status("a").workerPID
                 let attach = "target \(target) 127.0.0.1:\(port)"
-                return try GDB.run([attach] + commands, file: file)
+                let text = try GDB.run([attach] + commands, file: file)
+                try #expect(worker != nil && $0.status("a").workerPID == worker)
+                return text
             }
         }
 

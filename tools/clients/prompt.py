@@ -64,9 +64,9 @@ class Prompt:
         for line in self.terminal.output[start:].splitlines():
             # What is typed ahead is shown wherever the output is at that moment.
             kept = line.replace(self.mark_command, "")
-            if MARK in kept or kept != line and not kept.strip() or kept.strip() in self.noise:
-                continue
-            lines.append(kept)
+            is_typed = kept != line and not kept.strip()
+            if MARK not in kept and not is_typed and kept.strip() not in self.noise:
+                lines.append(kept)
         return "\n".join(lines)
 
     def recover(self):
